@@ -1,0 +1,284 @@
+"""What one run is about: its interval, its windows, its plan, and the keys that make its effects idempotent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from nightshift.errors import IntegrityError, NightSkipped, SpecError
+from nightshift.spec.models import ModelSpec
+
+DAY = timedelta(days=1)
+PLAN_FORMAT = 1
+Trigger = Literal["scheduled", "manual", "backfill", "asset", "test", "cli"]
+STAGES = ("ingest", "validate", "preprocess", "train", "evaluate", "register", "deploy")
+
+_LIBRARY = ("errors.py", "plan.py", "settings.py", "spec", "storage")
+CODE_OF_STAGE: dict[str, tuple[str, ...]] = {
+    "ingest": (*_LIBRARY, "ingest"),
+    "validate": (*_LIBRARY, "validate"),
+    "preprocess": (*_LIBRARY, "preprocess", "transforms", "spark.py"),
+    "train": (*_LIBRARY, "train", "transforms", "model"),
+    "evaluate": (*_LIBRARY, "evaluate", "model", "ledger"),
+    "register": (*_LIBRARY, "register", "model", "registry"),
+    "deploy": (*_LIBRARY, "deploy", "model", "ledger", "registry"),
+}
+SPEC_OF_STAGE: dict[str, tuple[str, ...]] = {
+    "ingest": ("source", "tables", "key", "label", "window"),
+    "validate": ("source", "key", "expectations", "quarantine", "volume", "label", "window"),
+    "preprocess": ("source", "key", "prepare_sql", "label", "features", "window", "gates"),
+    "train": ("label", "features", "training"),
+    "evaluate": ("label", "features", "training", "gates"),
+    "register": ("owner", "description", "key", "training"),
+    "deploy": ("deploy", "gates"),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Interval:
+    """Half-open time range ``[start, end)`` in UTC.
+
+    Raises:
+        ValueError: A bound is naive or the range is empty.
+    """
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        for bound in (self.start, self.end):
+            if bound.tzinfo is None:
+                raise ValueError(f"{bound.isoformat()} has no time zone; intervals are in UTC")
+        object.__setattr__(self, "start", self.start.astimezone(UTC))
+        object.__setattr__(self, "end", self.end.astimezone(UTC))
+        if self.start >= self.end:
+            raise ValueError(f"the interval [{self.start.isoformat()}, {self.end.isoformat()}) is empty")
+
+    @classmethod
+    def of_day(cls, day: date) -> Interval:
+        start = datetime.combine(day, time(), tzinfo=UTC)
+        return cls(start, start + DAY)
+
+    @property
+    def key(self) -> str:
+        """Name in storage: ``2013-07-14`` for one UTC day, else both bounds."""
+        if self.end - self.start == DAY and self.start.time() == time():
+            return self.start.date().isoformat()
+        return f"{self.start:%Y%m%dT%H%M%SZ}--{self.end:%Y%m%dT%H%M%SZ}"
+
+    @property
+    def night(self) -> date:
+        """The date on which a run for this interval happens: the day after its last."""
+        return self.end.date()
+
+    def days(self) -> Iterator[Interval]:
+        """The UTC days that lie wholly inside, oldest first."""
+        day = self.start if self.start.time() == time() else datetime.combine(self.start.date() + DAY, time(), UTC)
+        while day + DAY <= self.end:
+            yield Interval(day, day + DAY)
+            day += DAY
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+    def __str__(self) -> str:
+        return f"[{self.start:%Y-%m-%dT%H:%MZ}, {self.end:%Y-%m-%dT%H:%MZ})"
+
+
+def resolve_interval(
+    *,
+    now: datetime,
+    data_interval_end: datetime | None = None,
+    night: str | date | None = None,
+    until: datetime | None = None,
+) -> Interval:
+    """The interval of a run: the last complete UTC day before the moment the run stands for.
+
+    That moment is the midnight of ``night`` when one is asked for, else ``data_interval_end`` (scheduled,
+    backfill and ``dags test`` runs have one), else ``now`` (asset-triggered runs and runs with a null
+    logical date have none). A run at 2013-07-15T02:00Z, ``dags test X 2013-07-15`` and
+    ``night=2013-07-15`` all mean ``[2013-07-14, 2013-07-15)``.
+
+    Raises:
+        SpecError: ``night`` is not a date, or lies after now.
+        NightSkipped: The source has no data any more (``until``).
+    """
+    if night is not None:
+        moment = datetime.combine(_parse_night(night), time(), UTC)
+        if moment > now:
+            raise SpecError(
+                f"night {moment.date()} has not come yet; its data is [{(moment - DAY).date()}, {moment.date()}).",
+                hint=f"the newest night is {now.astimezone(UTC).date()}",
+            )
+    else:
+        moment = (data_interval_end or now).astimezone(UTC)
+    end = datetime.combine(moment.date(), time(), UTC)
+    interval = Interval(end - DAY, end)
+    if until is not None and interval.start >= until:
+        raise NightSkipped(
+            f"night {interval.night}: the source ends at {until.date()} (source.until); {interval} has no data."
+        )
+    return interval
+
+
+def _parse_night(night: str | date) -> date:
+    if isinstance(night, datetime):
+        return night.date()
+    if isinstance(night, date):
+        return night
+    try:
+        return date.fromisoformat(night)
+    except ValueError:
+        raise SpecError(f"night is {night!r}, which is not a date.", hint="write it as YYYY-MM-DD") from None
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What a night may look at, by its clock: only rows whose labels are known.
+
+    Attributes:
+        train: ``[end - delay - holdout - train, end - delay - holdout)``.
+        holdout: ``[end - delay - holdout, end - delay)``.
+        ingest: Everything from the first training day to the night's own day.
+    """
+
+    train: Interval
+    holdout: Interval
+    ingest: Interval
+
+    @classmethod
+    def of(cls, spec: ModelSpec, interval: Interval) -> Windows:
+        known = interval.end - spec.label.delay
+        known = datetime.combine(known.date(), time(), UTC)
+        split = known - spec.window.holdout
+        first = split - spec.window.train
+        return cls(
+            train=Interval(first, split),
+            holdout=Interval(split, known),
+            ingest=Interval(first, max(interval.end, known)),
+        )
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one text form that digests are taken of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest_of(value: Any) -> str:
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def code_digest(parts: tuple[str, ...]) -> str:
+    """Digest of the source files of the named modules and folders of this package."""
+    root = Path(__file__).parent
+    files: list[Path] = []
+    for part in parts:
+        found = root / part
+        files += [found] if found.is_file() else sorted(found.rglob("*.py"))
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The resolved spec, interval and locations of one run. Published once; jobs read nothing else.
+
+    Attributes:
+        spec: The spec as it was when the run was planned, SQL included.
+        interval: The night's interval.
+        storage: Root URI of the object store.
+        env: Environment prefix.
+        mlflow_uri: MLflow tracking URI.
+        run_id: Airflow's run id, or one made by the CLI.
+        trigger: What started the run. Backfills never promote.
+        threads: Threads of a job.
+        code_version: Digest of the whole package the plan was made with.
+    """
+
+    spec: ModelSpec
+    interval: Interval
+    storage: str
+    env: str
+    mlflow_uri: str
+    run_id: str
+    trigger: Trigger
+    threads: int
+    code_version: str
+
+    @cached_property
+    def windows(self) -> Windows:
+        return Windows.of(self.spec, self.interval)
+
+    @property
+    def model(self) -> str:
+        return self.spec.model
+
+    def stage_key(self, stage: str, inputs: Mapping[str, str]) -> str:
+        """Key of a stage's result: same key, same published result.
+
+        Args:
+            stage: Name of the stage.
+            inputs: Content digests of what the stage reads, by name.
+        """
+        spec = self.spec.model_dump(mode="json")
+        return digest_of(
+            {
+                "model": self.model,
+                "interval": self.interval.key,
+                "stage": stage,
+                "spec": {section: spec[section] for section in SPEC_OF_STAGE[stage]},
+                "code": code_digest(CODE_OF_STAGE[stage]),
+                "inputs": dict(inputs),
+                "threads": self.threads if stage == "train" else None,
+            }
+        )
+
+    def to_json(self) -> bytes:
+        return canonical_json(
+            {
+                "format": PLAN_FORMAT,
+                "spec": self.spec.model_dump(mode="json", exclude_defaults=True),
+                "interval": [self.interval.start.isoformat(), self.interval.end.isoformat()],
+                "storage": self.storage,
+                "env": self.env,
+                "mlflow_uri": self.mlflow_uri,
+                "run_id": self.run_id,
+                "trigger": self.trigger,
+                "threads": self.threads,
+                "code_version": self.code_version,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, data: bytes, *, sha256: str | None = None) -> Plan:
+        """Read a published plan.
+
+        Raises:
+            IntegrityError: The bytes are not the ones that were published.
+        """
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise IntegrityError(
+                f"the plan's bytes do not have the digest {sha256}.", hint="clear the run's first task"
+            )
+        raw = json.loads(data)
+        if raw.pop("format", None) != PLAN_FORMAT:
+            raise IntegrityError(
+                "the plan was written by another version of Nightshift.", hint="clear the run's first task"
+            )
+        start, end = (datetime.fromisoformat(bound) for bound in raw.pop("interval"))
+        return cls(spec=ModelSpec.model_validate(raw.pop("spec")), interval=Interval(start, end), **raw)
+
+
+def package_version() -> str:
+    """Digest of every source file of the package: what code a plan was made with."""
+    root = Path(__file__).parent
+    return code_digest(tuple(sorted(path.name for path in root.iterdir() if path.suffix == ".py" or path.is_dir())))

@@ -1,0 +1,1 @@
+"""Model specs: one YAML file per model, in the words of machine learning."""

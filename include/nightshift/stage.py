@@ -1,0 +1,99 @@
+"""What every stage is given and gives back: ``run(plan, io) -> StageResult``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nightshift.plan import CODE_OF_STAGE, Plan, code_digest
+from nightshift.storage import Attempt, Manifest, Ref, Store
+
+Status = Literal["succeeded", "refused", "skipped"]
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage did.
+
+    Attributes:
+        stage: Its name.
+        status: ``refused`` when evaluate finds the challenger unfit, ``skipped`` when deploy did nothing.
+        ref: The version it published, or None if it published none.
+        reused: The same result had been published before; nothing was repeated.
+        summary: A few numbers for people.
+        reason: Why it was refused or skipped.
+    """
+
+    stage: str
+    status: Status
+    ref: Ref | None
+    reused: bool
+    summary: Mapping[str, Any]
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, manifest: Manifest, *, reused: bool) -> StageResult:
+        """The result a published manifest stands for; ``status`` and ``reason`` travel in its result."""
+        result = dict(manifest.result)
+        status: Status = result.pop("status", "succeeded")
+        return cls(manifest.dataset, status, manifest.ref, reused, result, result.pop("reason", None))
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> StageResult:
+        fields = dict(raw)
+        ref = fields.pop("ref")
+        return cls(ref=Ref(**ref) if ref else None, **fields)
+
+
+@dataclass(frozen=True)
+class StageIO:
+    """What a stage may touch.
+
+    Attributes:
+        store: The model's area in storage.
+        upstream: The versions that earlier stages of this run published, by stage.
+        scratch: An empty folder for temporary files; deleted after the job.
+    """
+
+    store: Store
+    upstream: Mapping[str, Ref]
+    scratch: Path
+
+    def given(self, stage: str) -> Manifest:
+        """What an earlier stage published in this run."""
+        return self.store.resolve(self.upstream[stage])
+
+
+def once(
+    plan: Plan,
+    io: StageIO,
+    stage: str,
+    inputs: Mapping[str, Ref],
+    build: Callable[[Attempt], Mapping[str, Any]],
+    *,
+    also: Mapping[str, str] | None = None,
+) -> StageResult:
+    """Publish a stage's result, unless the same one is already there.
+
+    Args:
+        plan: The run's plan.
+        io: Where to write.
+        stage: Name of the stage, also of its dataset.
+        inputs: The versions it reads, by name.
+        build: Puts files into the attempt and gives the small result; ``status`` and ``reason`` are
+            special keys in it.
+        also: Further digests that the result depends on.
+    """
+    key = plan.stage_key(stage, {**{name: ref.digest for name, ref in inputs.items()}, **(also or {})})
+    found = io.store.find(stage, plan.interval.key, key)
+    if found is not None:
+        return StageResult.of(found, reused=True)
+    attempt = io.store.attempt(stage, plan.interval.key)
+    result = build(attempt)
+    manifest = attempt.publish(stage_key=key, code=code_digest(CODE_OF_STAGE[stage]), inputs=inputs, result=result)
+    return StageResult.of(manifest, reused=False)
