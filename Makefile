@@ -1,0 +1,65 @@
+# Run `make help`. Needs Python 3.11 or newer and a package index; everything else is installed into .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv pip
+INSTALLED := $(VENV)/.installed
+COMPILE := compile pyproject.toml --universal --generate-hashes --no-header --quiet --upgrade
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit test-all check format airflow lock bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): requirements.txt requirements-uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Nightshift needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is $$($(PYTHON) --version). Try: make setup PYTHON=python3.12" >&2; exit 1; }
+	@echo "setup: creating $(VENV) and installing the locked packages (about a minute)"
+	@$(PYTHON) -m venv $(VENV) || { echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu install python3-venv first" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	@$(UV) install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	@$(UV) install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(INSTALLED)  ## Install everything and prepare local state (Java if there is none, Airflow, MLflow)
+	@$(BIN)/nightshift init
+
+demo: setup  ## Retrain the flight-delay model for three nights, from raw data to a deployed champion
+	@$(BIN)/nightshift demo
+
+test: setup  ## All tests but the long ones (under 10 minutes)
+	@$(BIN)/pytest -m "not long"
+
+test-unit: $(INSTALLED)  ## The fast tests: no Java, no servers (under 30 seconds)
+	@$(BIN)/pytest tests/unit
+
+test-all: setup check  ## Everything: linters, all tests, the demo from a fresh clone (under 40 minutes)
+	@$(BIN)/pytest
+
+check: $(INSTALLED)  ## Linters, types and import rules, as CI runs them
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(INSTALLED)  ## Format the code
+	@$(BIN)/ruff check --fix --quiet
+	@$(BIN)/ruff format
+
+airflow: setup  ## Airflow's UI on http://127.0.0.1:8080, with the DAGs of this folder; Ctrl-C stops it
+	@source .nightshift/env.sh && exec airflow standalone
+
+bench: setup  ## Measure against hand-written peers, as ratios (minutes; no pass or fail)
+	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python "$$bench"; done
+
+lock: $(INSTALLED)  ## Compile the locks from pyproject.toml
+	@rm -f requirements.txt requirements-job.txt requirements-mwaa.txt
+	@$(UV) $(COMPILE) --extra job --extra airflow --extra dev --python-version 3.11 -o requirements.txt
+	@$(UV) $(COMPILE) --extra job --constraint requirements.txt --python-version 3.11 -o requirements-job.txt
+	@$(UV) $(COMPILE) --extra mwaa --python-version 3.12 -o requirements-mwaa.txt
+	@echo "uv" | $(UV) compile - --universal --generate-hashes --no-header --quiet --upgrade -o requirements-uv.txt
+
+clean:  ## Remove the virtual environment and all local state
+	rm -rf $(VENV) .nightshift .airflow build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

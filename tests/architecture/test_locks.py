@@ -1,0 +1,56 @@
+"""The locks are complete: hashed, and they hold what pyproject.toml asks for."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = {
+    "requirements.txt": ("job", "airflow", "dev"),
+    "requirements-job.txt": ("job",),
+    "requirements-mwaa.txt": ("mwaa",),
+}
+
+
+def pins(name: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for line in (ROOT / name).read_text().splitlines():
+        if match := re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)", line):
+            found.setdefault(canonicalize_name(match[1]), set()).add(match[2])
+    return found
+
+
+@pytest.mark.parametrize("lock", EXTRAS)
+def test_lock_satisfies_what_the_project_asks_for(lock: str) -> None:
+    wanted = [*PROJECT["dependencies"], *(line for extra in EXTRAS[lock] for line in PROJECT["optional-dependencies"][extra])]
+    locked = pins(lock)
+    for line in wanted:
+        requirement = Requirement(line)
+        versions = locked.get(canonicalize_name(requirement.name))
+        assert versions, f"{lock} has no {requirement.name}: run make lock"
+        assert all(requirement.specifier.contains(version) for version in versions), f"{lock}: {line} vs {versions}"
+
+
+@pytest.mark.parametrize("lock", [*EXTRAS, "requirements-uv.txt"])
+def test_every_pin_has_hashes_and_no_address(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    blocks = re.split(r"\n(?=[A-Za-z0-9])", text.strip())
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert "://" not in text
+
+
+def test_derived_locks_agree_with_the_one_lock() -> None:
+    everything, job = pins("requirements.txt"), pins("requirements-job.txt")
+    assert {name: versions for name, versions in job.items() if not versions <= everything.get(name, set())} == {}
+    assert "apache-airflow-core" not in job
+
+
+def test_pyspark_is_not_mixed_with_its_client() -> None:
+    assert "pyspark-client" not in pins("requirements.txt")
