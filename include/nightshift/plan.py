@@ -16,25 +16,29 @@ from nightshift.spec.models import ModelSpec
 
 DAY = timedelta(days=1)
 PLAN_FORMAT = 1
+# The longest window a spec can ask for still begins in year 1 or later.
+FIRST_YEAR = 1900
 Trigger = Literal["scheduled", "manual", "backfill", "asset", "test", "cli"]
 STAGES = ("ingest", "validate", "preprocess", "train", "evaluate", "register", "deploy")
 
-_LIBRARY = ("errors.py", "plan.py", "settings.py", "spec", "storage")
+# Of spec/ only what shapes values: a better error message must not make every night of every model run again.
+_SPEC = ("spec/models.py", "spec/values.py", "spec/label_rule.py")
+_LIBRARY = ("errors.py", "plan.py", "settings.py", *_SPEC, "storage")
 CODE_OF_STAGE: dict[str, tuple[str, ...]] = {
     "ingest": (*_LIBRARY, "ingest"),
     "validate": (*_LIBRARY, "validate"),
-    "preprocess": (*_LIBRARY, "preprocess", "transforms", "spark.py"),
+    "preprocess": (*_LIBRARY, "preprocess", "transforms", "spark.py", "java.py"),
     "train": (*_LIBRARY, "train", "transforms", "model"),
     "evaluate": (*_LIBRARY, "evaluate", "model", "ledger"),
     "register": (*_LIBRARY, "register", "model", "registry"),
     "deploy": (*_LIBRARY, "deploy", "model", "ledger", "registry"),
 }
 SPEC_OF_STAGE: dict[str, tuple[str, ...]] = {
-    "ingest": ("source", "tables", "key", "label", "window"),
+    "ingest": ("source", "tables", "key", "label", "quarantine", "window"),
     "validate": ("source", "key", "expectations", "quarantine", "volume", "label", "window"),
-    "preprocess": ("source", "key", "prepare_sql", "label", "features", "window", "gates"),
-    "train": ("label", "features", "training"),
-    "evaluate": ("label", "features", "training", "gates"),
+    "preprocess": ("source", "key", "tables", "prepare_sql", "label", "features", "window", "gates"),
+    "train": ("label", "features", "training", "window"),
+    "evaluate": ("key", "label", "features", "training", "gates", "window"),
     "register": ("owner", "description", "key", "training"),
     "deploy": ("deploy", "gates"),
 }
@@ -44,6 +48,10 @@ SPEC_OF_STAGE: dict[str, tuple[str, ...]] = {
 class Interval:
     """Half-open time range ``[start, end)`` in UTC.
 
+    Attributes:
+        start: Its first moment; any time zone is taken and turned into UTC.
+        end: The first moment after it.
+
     Raises:
         ValueError: A bound is naive or the range is empty.
     """
@@ -52,11 +60,8 @@ class Interval:
     end: datetime
 
     def __post_init__(self) -> None:
-        for bound in (self.start, self.end):
-            if bound.tzinfo is None:
-                raise ValueError(f"{bound.isoformat()} has no time zone; intervals are in UTC")
-        object.__setattr__(self, "start", self.start.astimezone(UTC))
-        object.__setattr__(self, "end", self.end.astimezone(UTC))
+        object.__setattr__(self, "start", _in_utc(self.start))
+        object.__setattr__(self, "end", _in_utc(self.end))
         if self.start >= self.end:
             raise ValueError(f"the interval [{self.start.isoformat()}, {self.end.isoformat()}) is empty")
 
@@ -91,6 +96,13 @@ class Interval:
         return f"[{self.start:%Y-%m-%dT%H:%MZ}, {self.end:%Y-%m-%dT%H:%MZ})"
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """Raises ValueError: The moment is naive; Python would take it for local time."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment.isoformat()} has no time zone; write for example {moment.isoformat()}+00:00")
+    return moment.astimezone(UTC)
+
+
 def resolve_interval(
     *,
     now: datetime,
@@ -105,20 +117,29 @@ def resolve_interval(
     logical date have none). A run at 2013-07-15T02:00Z, ``dags test X 2013-07-15`` and
     ``night=2013-07-15`` all mean ``[2013-07-14, 2013-07-15)``.
 
+    Args:
+        now: The moment it is, with a time zone.
+        data_interval_end: End of the run's data interval, in any time zone, if Airflow gave it one.
+        night: The night that was asked for by hand.
+        until: First UTC day the source no longer has.
+
     Raises:
-        SpecError: ``night`` is not a date, or lies after now.
+        SpecError: ``night`` is not a date, or the night has not come yet.
         NightSkipped: The source has no data any more (``until``).
+        ValueError: A moment is naive.
     """
+    today = datetime.combine(_in_utc(now).date(), time(), UTC)
     if night is not None:
-        moment = datetime.combine(_parse_night(night), time(), UTC)
-        if moment > now:
-            raise SpecError(
-                f"night {moment.date()} has not come yet; its data is [{(moment - DAY).date()}, {moment.date()}).",
-                hint=f"the newest night is {now.astimezone(UTC).date()}",
-            )
+        end = datetime.combine(_parse_night(night), time(), UTC)
     else:
-        moment = (data_interval_end or now).astimezone(UTC)
-    end = datetime.combine(moment.date(), time(), UTC)
+        end = datetime.combine(_in_utc(data_interval_end or now).date(), time(), UTC)
+    if end.year < FIRST_YEAR:
+        raise SpecError(f"night {end.date()} is before {FIRST_YEAR}.", hint="write it as YYYY-MM-DD")
+    if end > today:
+        raise SpecError(
+            f"night {end.date()} has not come yet; its data is [{(end - DAY).date()}, {end.date()}).",
+            hint=f"the newest night is {today.date()}",
+        )
     interval = Interval(end - DAY, end)
     if until is not None and interval.start >= until:
         raise NightSkipped(
@@ -129,11 +150,11 @@ def resolve_interval(
 
 def _parse_night(night: str | date) -> date:
     if isinstance(night, datetime):
-        return night.date()
+        return _in_utc(night).date()
     if isinstance(night, date):
         return night
     try:
-        return date.fromisoformat(night)
+        return date.fromisoformat(night.strip())
     except ValueError:
         raise SpecError(f"night is {night!r}, which is not a date.", hint="write it as YYYY-MM-DD") from None
 
@@ -263,19 +284,22 @@ class Plan:
         """Read a published plan.
 
         Raises:
-            IntegrityError: The bytes are not the ones that were published.
+            IntegrityError: The bytes are not the ones that were published, or no plan of this version.
         """
         if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
             raise IntegrityError(
                 f"the plan's bytes do not have the digest {sha256}.", hint="clear the run's first task"
             )
-        raw = json.loads(data)
-        if raw.pop("format", None) != PLAN_FORMAT:
-            raise IntegrityError(
-                "the plan was written by another version of Nightshift.", hint="clear the run's first task"
-            )
-        start, end = (datetime.fromisoformat(bound) for bound in raw.pop("interval"))
-        return cls(spec=ModelSpec.model_validate(raw.pop("spec")), interval=Interval(start, end), **raw)
+        try:
+            raw = json.loads(data)
+            if raw.pop("format", None) != PLAN_FORMAT:
+                raise IntegrityError(
+                    "the plan was written by another version of Nightshift.", hint="clear the run's first task"
+                )
+            start, end = (datetime.fromisoformat(bound) for bound in raw.pop("interval"))
+            return cls(spec=ModelSpec.model_validate(raw.pop("spec")), interval=Interval(start, end), **raw)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise IntegrityError(f"the plan cannot be read: {error}", hint="clear the run's first task") from error
 
 
 def package_version() -> str:

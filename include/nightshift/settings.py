@@ -16,6 +16,7 @@ from pathlib import Path
 from nightshift.errors import SettingsError
 
 ENV_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+PASSWORD = re.compile(r"[^/]*://[^/@]*:[^/]*@")
 
 
 @dataclass(frozen=True)
@@ -48,26 +49,58 @@ class Settings:
             SettingsError: A variable holds a value that cannot be used.
         """
         source = os.environ if environ is None else environ
-        models = Path(source.get("NIGHTSHIFT_MODELS") or project_root() / "dags" / "models").absolute()
-        home = Path(source.get("NIGHTSHIFT_HOME") or models.parent.parent / ".nightshift").absolute()
-        env = source.get("NIGHTSHIFT_ENV") or "dev"
-        if not ENV_NAME.fullmatch(env):
-            raise SettingsError(
-                f"NIGHTSHIFT_ENV is {env!r}, which cannot be a prefix in storage.",
-                hint="use lower-case letters, digits and dashes, for example dev, stage or prod",
-            )
-        threads = source.get("NIGHTSHIFT_THREADS") or "2"
-        if not threads.isdigit() or int(threads) < 1:
-            raise SettingsError(f"NIGHTSHIFT_THREADS is {threads!r}.", hint="use a whole number, 1 or more")
+        models = _folder(source.get("NIGHTSHIFT_MODELS")) or project_root() / "dags" / "models"
+        home = _folder(source.get("NIGHTSHIFT_HOME")) or models.parent.parent / ".nightshift"
         return cls(
             home=home,
             models=models,
-            env=env,
-            storage=source.get("NIGHTSHIFT_STORAGE") or (home / "store").as_uri(),
-            mlflow_uri=source.get("NIGHTSHIFT_MLFLOW_URI") or f"sqlite:///{home / 'mlflow.db'}",
+            env=_env(source.get("NIGHTSHIFT_ENV") or "dev"),
+            storage=_storage(source.get("NIGHTSHIFT_STORAGE") or (home / "store").as_uri()),
+            mlflow_uri=_without_password(
+                "NIGHTSHIFT_MLFLOW_URI", source.get("NIGHTSHIFT_MLFLOW_URI") or f"sqlite:///{home / 'mlflow.db'}"
+            ),
             python=source.get("NIGHTSHIFT_PYTHON") or sys.executable,
-            threads=int(threads),
+            threads=_threads(source.get("NIGHTSHIFT_THREADS") or "2"),
         )
+
+
+def _folder(text: str | None) -> Path | None:
+    return Path(text).expanduser().absolute() if text else None
+
+
+def _env(text: str) -> str:
+    if not ENV_NAME.fullmatch(text):
+        raise SettingsError(
+            f"NIGHTSHIFT_ENV is {text!r}, which cannot be a prefix in storage.",
+            hint="use lower-case letters, digits and dashes, for example dev, stage or prod",
+        )
+    return text
+
+
+def _threads(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,3}", text):
+        raise SettingsError(f"NIGHTSHIFT_THREADS is {text!r}.", hint="use a whole number, 1 or more")
+    return int(text)
+
+
+def _storage(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    if not separator or not scheme or (scheme == "file" and not rest.startswith("/")):
+        raise SettingsError(
+            f"NIGHTSHIFT_STORAGE is {uri!r}, which is not a URI.",
+            hint=f"use s3://bucket/prefix, or {Path(uri.removeprefix('file://') or '/data').absolute().as_uri()}",
+        )
+    return _without_password("NIGHTSHIFT_STORAGE", uri)
+
+
+def _without_password(variable: str, uri: str) -> str:
+    """The URI, which is written into every plan and report."""
+    if PASSWORD.match(uri):
+        raise SettingsError(
+            f"{variable} has a password in it, and it is written into plans and reports.",
+            hint="leave it out; for an MLflow server set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+        )
+    return uri
 
 
 def project_root() -> Path:

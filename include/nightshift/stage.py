@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from nightshift.errors import NightshiftError
 from nightshift.plan import CODE_OF_STAGE, Plan, code_digest
 from nightshift.storage import Attempt, Manifest, Ref, Store
 
@@ -58,14 +60,28 @@ class StageIO:
         store: The model's area in storage.
         upstream: The versions that earlier stages of this run published, by stage.
         scratch: An empty folder for temporary files; deleted after the job.
+        began: When the stage began, by ``time.monotonic()``; its manifest says how long it took.
     """
 
     store: Store
     upstream: Mapping[str, Ref]
     scratch: Path
+    began: float = field(default_factory=time.monotonic)
 
     def given(self, stage: str) -> Manifest:
-        """What an earlier stage published in this run."""
+        """What an earlier stage published in this run.
+
+        Raises:
+            NightshiftError: It has not run, or published nothing.
+            IntegrityError: What it published is gone or was changed.
+            StorageError: The store failed.
+        """
+        if stage not in self.upstream:
+            there = ", ".join(self.upstream) or "none"
+            raise NightshiftError(
+                f"this job was given no result of the stage {stage}; results it has: {there}.",
+                hint=f"run the stage {stage} of this night first",
+            )
         return self.store.resolve(self.upstream[stage])
 
 
@@ -88,12 +104,17 @@ def once(
         build: Puts files into the attempt and gives the small result; ``status`` and ``reason`` are
             special keys in it.
         also: Further digests that the result depends on.
+
+    Raises:
+        Overtaken: Another attempt, with another key, published first.
+        StorageError: The store failed; another try finds out what is there.
     """
     key = plan.stage_key(stage, {**{name: ref.digest for name, ref in inputs.items()}, **(also or {})})
+    # The attempt remembers the newest version first, so nothing can be published unseen while we look.
+    attempt = io.store.attempt(stage, plan.interval.key, began=io.began)
     found = io.store.find(stage, plan.interval.key, key)
     if found is not None:
         return StageResult.of(found, reused=True)
-    attempt = io.store.attempt(stage, plan.interval.key)
     result = build(attempt)
     manifest = attempt.publish(stage_key=key, code=code_digest(CODE_OF_STAGE[stage]), inputs=inputs, result=result)
     return StageResult.of(manifest, reused=False)

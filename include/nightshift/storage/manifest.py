@@ -1,18 +1,19 @@
 """Manifests: the only thing that makes files visible.
 
 A manifest lists every file of one version of a dataset with size and sha256, what the version was made
-from and by what. It is written last, by conditional create, and never changed.
+from and by what. It is written last, by conditional create, and never changed; retention may replace it
+by a void, which keeps the version's number taken for ever.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from nightshift.errors import IntegrityError
-from nightshift.plan import canonical_json
+from nightshift.plan import canonical_json, digest_of
 
 MANIFEST_FORMAT = 1
 
@@ -32,11 +33,19 @@ class Ref:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file of an attempt; ``path`` is relative to the attempt's folder."""
+    """One file of an attempt.
+
+    Attributes:
+        path: Relative to the attempt's folder.
+        size: In bytes.
+        sha256: Of its bytes.
+        incidental: Kept, but no part of the content digest: pages for people, with times in them.
+    """
 
     path: str
     size: int
     sha256: str
+    incidental: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class Manifest:
         dataset, interval, version: Its name. Versions count from 1.
         attempt: Which attempt wrote the files.
         stage_key: Key of the stage's result; equal keys mean equal results.
-        digest: Content digest of the whole version: its outputs, or its files where it has no tables.
+        digest: Content digest of the whole version: its outputs, and its files that belong to no table.
         files, outputs: What is in it.
         inputs: The versions it was made from, by name.
         code: Digest of the code that made it.
@@ -109,16 +118,80 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: bytes, *, name: str) -> Manifest:
-        """Raises IntegrityError: The bytes are not a manifest of this format."""
-        try:
-            raw = json.loads(data)
-            if raw["format"] != MANIFEST_FORMAT:
-                raise IntegrityError(
-                    f"{name} has manifest format {raw['format']}; this version reads {MANIFEST_FORMAT}."
-                )
-            raw["files"] = tuple(FileEntry(**entry) for entry in raw["files"])
-            raw["outputs"] = {key: Output(**value) for key, value in raw["outputs"].items()}
-            raw["inputs"] = {key: Ref(**value) for key, value in raw["inputs"].items()}
-            return cls(**raw)
-        except (KeyError, TypeError, ValueError) as error:
-            raise IntegrityError(f"{name} is not a readable manifest: {error}") from error
+        """Raises IntegrityError: The bytes are not a manifest of this format, or it contradicts itself."""
+        found = parse(data, name=name)
+        if isinstance(found, Void):
+            raise found.error(name)
+        return found
+
+
+@dataclass(frozen=True)
+class Void:
+    """Stands where a version's manifest was, or would have been, so that its number is never given again.
+
+    Attributes:
+        why: ``removed`` when retention took the version away; ``fenced`` when it closed the number to
+            attempts it was about to delete.
+        attempt: The attempt whose files the removed version had.
+        at: ISO time in UTC, for people.
+    """
+
+    why: Literal["removed", "fenced"]
+    attempt: str | None
+    at: str
+
+    def to_json(self) -> bytes:
+        return canonical_json({"format": MANIFEST_FORMAT, "void": asdict(self)})
+
+    def error(self, name: str) -> IntegrityError:
+        """What a reader is told who asks for exactly this version."""
+        return IntegrityError(
+            f"the version of {name} was {self.why} by retention at {self.at}.",
+            hint="run the stage again; it publishes a new version",
+        )
+
+
+def parse(data: bytes, *, name: str) -> Manifest | Void:
+    """What the object of a version says.
+
+    Args:
+        data: Its bytes.
+        name: Its URI, for the message.
+
+    Raises:
+        IntegrityError: The bytes are neither a manifest of this format nor a void, or the manifest's digest is
+            not the one of what it lists.
+    """
+    try:
+        raw = json.loads(data)
+        if raw["format"] != MANIFEST_FORMAT:
+            raise IntegrityError(
+                f"{name} has manifest format {raw['format']}; this version reads {MANIFEST_FORMAT}.",
+                hint="it was written by another version of Nightshift: read it with that one",
+            )
+        if "void" in raw:
+            return Void(**raw["void"])
+        raw["files"] = tuple(FileEntry(**entry) for entry in raw["files"])
+        raw["outputs"] = {key: Output(**value) for key, value in raw["outputs"].items()}
+        raw["inputs"] = {key: Ref(**value) for key, value in raw["inputs"].items()}
+        found = Manifest(**raw)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise IntegrityError(
+            f"{name} is not a readable manifest ({len(data)} bytes): {type(error).__name__} {error}",
+            hint=f"restore it from a backup, or delete {name} and run the stage again",
+        ) from error
+    if content_digest(found.files, found.outputs) != found.digest:
+        raise IntegrityError(
+            f"{name} does not list what its digest says: it was changed after it was published.",
+            hint=f"restore it from a backup, or delete {name} and run the stage again",
+        )
+    return found
+
+
+def content_digest(files: Iterable[FileEntry], outputs: Mapping[str, Output]) -> str:
+    """Digest of what a version says, not of how it is stored: how a table is cut into files does not matter."""
+    prefixes = tuple(f"{output.prefix}/" for output in outputs.values())
+    other = {
+        entry.path: entry.sha256 for entry in files if not entry.incidental and not entry.path.startswith(prefixes)
+    }
+    return digest_of({"tables": {name: output.digest for name, output in outputs.items()}, "files": other})

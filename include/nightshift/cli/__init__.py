@@ -1,0 +1,1 @@
+"""The command line: ``nightshift``. One file per group of commands; heavy imports happen inside them."""

@@ -1,0 +1,83 @@
+"""``python -m nightshift.deploy.fresh_load``: load a model as a server would, and score its golden rows.
+
+Prints one JSON object; on failure, the reason as the last line on stderr and exit code 66.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nightshift.errors import NightshiftError
+from nightshift.model.parity import compare
+from nightshift.model.session import Scorer
+
+
+def reproduce(model: Path, digest: str, golden: Path, threshold: float) -> dict[str, Any]:
+    """Load and score.
+
+    Args:
+        model: The ONNX graph.
+        digest: sha256 that its bytes must have.
+        golden: Parquet file: request columns, and ``__score``.
+        threshold: Probability from which a row is positive.
+
+    Returns:
+        The fields of ``InfraCheck`` except ``target``.
+
+    Raises:
+        IntegrityError: The bytes do not have the digest.
+        InfraCheckFailed: The graph may not be loaded.
+        ParityError: The scores are other ones.
+    """
+    import onnxruntime
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(golden)
+    began = time.perf_counter()
+    scorer = Scorer.load(model.read_bytes(), digest=digest)
+    loaded = time.perf_counter()
+    scores = scorer.score(rows)
+    scored = time.perf_counter()
+    expected = rows.column("__score").to_numpy()
+    parity = compare(expected, scores, threshold=threshold).require("recorded and reproduced scores of the golden rows")
+    return {
+        "rows": parity.rows,
+        "max_diff": parity.max_diff,
+        "load_seconds": round(loaded - began, 4),
+        "score_seconds": round(scored - loaded, 4),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "runtime": f"onnxruntime {onnxruntime.__version__}",
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m nightshift.deploy.fresh_load")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--digest", required=True)
+    parser.add_argument("--golden", type=Path, required=True)
+    parser.add_argument("--threshold", type=float, required=True)
+    parser.add_argument("--memory-mb", type=int, required=True)
+    given = parser.parse_args(arguments)
+    limit = given.memory_mb * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    try:
+        found = reproduce(given.model, given.digest, given.golden, given.threshold)
+    except NightshiftError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return error.exit_code
+    except MemoryError:
+        sys.stderr.write(f"it needs more than {given.memory_mb} MB of memory\n")
+        return 66
+    sys.stdout.write(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""The deploy stage: infra check, then the ledger's head, then the aliases that mirror it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from nightshift.deploy.roles import apply_roles
+from nightshift.deploy.target import InfraCheck, ModelFiles
+from nightshift.deploy.targets import target_of
+from nightshift.errors import StorageError
+from nightshift.ledger import Candidate, Champion, Entry, Ledger
+from nightshift.plan import Plan, canonical_json
+from nightshift.registry.mlflow_registry import Registry
+from nightshift.stage import StageIO, StageResult, once
+from nightshift.storage import Attempt
+
+log = logging.getLogger(__name__)
+
+INPUTS = ("train", "evaluate", "register")
+BACKFILL = "A backfill builds versions and never promotes."
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What deploy does with the version, settled before anything is done.
+
+    Attributes:
+        action: ``promote``, ``refuse``, or ``skip``.
+        key: The same, with what it depends on; part of the stage key.
+        reason: Why it is not promoted; empty for ``promote``.
+    """
+
+    action: Literal["promote", "refuse", "skip"]
+    key: str
+    reason: str = ""
+
+
+def run(plan: Plan, io: StageIO) -> StageResult:
+    """Promote the night's version if evaluate passed it and nothing newer serves.
+
+    Publishes ``deployment.json``, and for a promotion the table ``golden`` that the infra check reproduced.
+
+    Returns:
+        Status ``skipped`` with the reason where the version is not promoted.
+
+    Raises:
+        InfraCheckFailed: The version does not load or score right in a fresh process; the champion is untouched.
+        IntegrityError: The ledger or a stored file is damaged.
+        StorageError: The store failed, or MLflow after the ledger moved: the promotion stands, and another try
+            applies the aliases.
+    """
+    registration = json.loads(io.store.read(io.given("register"), "registration.json"))
+    candidate = Candidate(
+        model_version=registration["model_version"],
+        model_digest=registration["model_digest"],
+        interval=plan.interval,
+        train=io.upstream["train"],
+        mlflow_run_id=registration["mlflow_run_id"],
+    )
+    deployment = Deployment(plan, io, Ledger(io.store), candidate, registration)
+    decision = deployment.decide()
+
+    def build(attempt: Attempt) -> Mapping[str, Any]:
+        return {"promote": deployment.promote, "refuse": deployment.refuse, "skip": deployment.skip}[decision.action](
+            decision, attempt
+        )
+
+    inputs = {name: io.upstream[name] for name in INPUTS}
+    return once(plan, io, "deploy", inputs, build, also={"decision": decision.key})
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One version on its way to the champion's place.
+
+    Attributes:
+        plan: The run's plan.
+        io: What the stage may touch.
+        ledger: The model's ledger.
+        candidate: The version.
+        registration: ``registration.json``.
+    """
+
+    plan: Plan
+    io: StageIO
+    ledger: Ledger
+    candidate: Candidate
+    registration: Mapping[str, Any]
+
+    def decide(self) -> Decision:
+        evaluation = self.io.given("evaluate").result
+        if evaluation.get("status") == "refused":
+            return Decision("refuse", "refuse", evaluation["reason"])
+        if self.plan.trigger == "backfill":
+            return Decision("skip", "backfill", BACKFILL)
+        if self.ledger.find(self.registration["run_key"]) is not None:
+            return Decision("promote", "promote")
+        head = self.ledger.champion()
+        if head is not None and head.interval.end > self.plan.interval.end:
+            return Decision("skip", f"superseded by entry {head.sequence}", superseded(head))
+        return Decision("promote", "promote")
+
+    def promote(self, _: Decision, attempt: Attempt) -> Mapping[str, Any]:
+        check = self._check()
+        entry = self.ledger.promote(
+            self.candidate,
+            reason=self.io.given("evaluate").result["sentence"],
+            by=self.plan.run_id,
+            run_key=self.registration["run_key"],
+        )
+        if entry is None:
+            head = self.ledger.champion()
+            assert head is not None
+            # A newer night was promoted since the decision was taken.
+            return self.skip(Decision("skip", "", superseded(head)), attempt)
+        log.info("deploy: v%d is champion, ledger entry %d", entry.candidate.model_version, entry.sequence)
+        self._apply_roles(entry)
+        evidence = {"action": "promote", "entry": entry.sequence, "infra_check": asdict(check)}
+        attempt.put("deployment.json", canonical_json(evidence))
+        attempt.put_table("golden", self.io.store.read_table(self.io.given("evaluate"), "golden"))
+        return {
+            "ledger_sequence": entry.sequence,
+            "champion_version": self._champion_version(),
+            "previous_version": entry.from_version,
+            "golden_rows": check.rows,
+            "golden_max_diff": check.max_diff,
+            "load_seconds": check.load_seconds,
+        }
+
+    def refuse(self, decision: Decision, attempt: Attempt) -> Mapping[str, Any]:
+        entry = self.ledger.refuse(
+            self.candidate, reason=decision.reason, by=self.plan.run_id, run_key=self.registration["run_key"]
+        )
+        return self._left_out(decision, attempt, sequence=entry.sequence)
+
+    def skip(self, decision: Decision, attempt: Attempt) -> Mapping[str, Any]:
+        return self._left_out(decision, attempt, sequence=None)
+
+    def _left_out(self, decision: Decision, attempt: Attempt, *, sequence: int | None) -> Mapping[str, Any]:
+        log.info("deploy: v%d is not promoted: %s", self.candidate.model_version, decision.reason)
+        evidence = {"action": decision.action, "entry": sequence, "reason": decision.reason}
+        attempt.put("deployment.json", canonical_json(evidence))
+        return {
+            "status": "skipped",
+            "reason": decision.reason,
+            "ledger_sequence": sequence,
+            "champion_version": self._champion_version(),
+        }
+
+    def _champion_version(self) -> int | None:
+        head = self.ledger.champion()
+        return head.model_version if head else None
+
+    def _check(self) -> InfraCheck:
+        train, evaluate, store = self.io.given("train"), self.io.given("evaluate"), self.io.store
+        golden = next(entry.path for entry in evaluate.files if entry.path.startswith("golden/"))
+        files = ModelFiles(
+            graph=store.download(train, "graph.onnx", self.io.scratch / "graph.onnx"),
+            digest=self.candidate.model_digest,
+            golden=store.download(evaluate, golden, self.io.scratch / "golden.parquet"),
+            threshold=float(train.result["threshold"]),
+        )
+        check = target_of(self.plan.spec.deploy.target).check(files)
+        log.info(
+            "deploy: a fresh process loaded the model in %.2f s and reproduced %d golden rows",
+            check.load_seconds,
+            check.rows,
+        )
+        return check
+
+    def _apply_roles(self, entry: Entry) -> None:
+        try:
+            apply_roles(self.ledger, Registry(self.plan.mlflow_uri, self.registration["model_name"]))
+        except StorageError as error:
+            raise StorageError(
+                f"v{entry.to_version} is promoted (ledger entry {entry.sequence}) and serves, but its MLflow aliases "
+                f"are not set yet: {error.message}",
+                hint=f"run deploy again when MLflow answers; the aliases follow the ledger. {error.hint or ''}".strip(),
+            ) from error
+
+
+def superseded(head: Champion) -> str:
+    return (
+        f"Superseded: champion v{head.model_version} is of the newer interval {head.interval.key}, and an older night "
+        "never replaces it."
+    )

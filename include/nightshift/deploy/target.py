@@ -1,0 +1,61 @@
+"""What a deployment target has to do. One file per kind of target lies in ``targets``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A version to check, as files on local disk.
+
+    Attributes:
+        graph: The ONNX graph.
+        digest: sha256 that its bytes must have.
+        golden: Parquet file of golden rows: the request columns, and ``__score`` as evaluate recorded it.
+        threshold: Probability from which a row is positive.
+    """
+
+    graph: Path
+    digest: str
+    golden: Path
+    threshold: float
+
+
+@dataclass(frozen=True)
+class InfraCheck:
+    """Evidence that a version loads where it will serve and scores as it did when it was judged.
+
+    Attributes:
+        target: The deployment target.
+        rows: Golden rows reproduced.
+        max_diff: Largest difference of a score.
+        load_seconds: From bytes to a session.
+        score_seconds: For all golden rows.
+        peak_mb: Largest resident memory of the process.
+        runtime: Name and version of what loaded it.
+    """
+
+    target: str
+    rows: int
+    max_diff: float
+    load_seconds: float
+    score_seconds: float
+    peak_mb: float
+    runtime: str
+
+
+class DeploymentTarget(Protocol):
+    """Somewhere to serve a model."""
+
+    name: str
+
+    def check(self, files: ModelFiles) -> InfraCheck:
+        """Load a version there, beside the champion, and reproduce its golden rows.
+
+        Raises:
+            InfraCheckFailed: It does not load, or scores otherwise; the champion is untouched.
+        """
+        ...

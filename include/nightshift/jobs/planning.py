@@ -1,0 +1,61 @@
+"""Plans: made once by whoever starts a run, published, and read by every job of that run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from nightshift.plan import Interval, Plan, Trigger, package_version
+from nightshift.settings import Settings
+from nightshift.spec.models import ModelSpec
+from nightshift.storage import Store
+from nightshift.storage.objects import Objects
+
+
+@dataclass(frozen=True)
+class PublishedPlan:
+    """Where a plan is, and what its bytes must hash to."""
+
+    uri: str
+    sha256: str
+
+    def load(self) -> Plan:
+        """Read the plan.
+
+        Raises:
+            StorageError: It is not there.
+            IntegrityError: It is not the one that was published.
+        """
+        folder, _, name = self.uri.rpartition("/")
+        return Plan.from_json(Objects(folder).read(name), sha256=self.sha256)
+
+
+def make_plan(spec: ModelSpec, interval: Interval, settings: Settings, *, run_id: str, trigger: Trigger) -> Plan:
+    """The plan of a new run, with today's code and settings."""
+    return Plan(
+        spec=spec,
+        interval=interval,
+        storage=settings.storage,
+        env=settings.env,
+        mlflow_uri=settings.mlflow_uri,
+        run_id=run_id,
+        trigger=trigger,
+        threads=settings.threads,
+        code_version=package_version(),
+    )
+
+
+def replan(plan: Plan, spec: ModelSpec, settings: Settings) -> Plan:
+    """The same run again, with today's spec, code and settings: what a cleared or retried task works by."""
+    fresh = make_plan(spec, plan.interval, settings, run_id=plan.run_id, trigger=plan.trigger)
+    # A run stays where its earlier stages published, whatever the settings say by now.
+    return replace(fresh, storage=plan.storage, env=plan.env)
+
+
+def publish(plan: Plan) -> PublishedPlan:
+    """Store a plan in its model's area, under its own digest.
+
+    Raises:
+        StorageError: The store failed.
+    """
+    uri, sha256 = Store.of(plan).publish_plan(plan)
+    return PublishedPlan(uri, sha256)

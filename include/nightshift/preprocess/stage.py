@@ -1,0 +1,165 @@
+"""The stage: views, prepare, accounts, fit, write."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nightshift.errors import IntegrityError
+from nightshift.plan import Plan
+from nightshift.preprocess.accounting import Accounts, account
+from nightshift.preprocess.prepared import (
+    FEATURES,
+    HOLDOUT,
+    LABEL,
+    TIME,
+    TRAIN,
+    WINDOW,
+    Prepared,
+    computed,
+    prepare,
+)
+from nightshift.preprocess.probe import probe_rows
+from nightshift.preprocess.views import register
+from nightshift.spark import session, spark_path
+from nightshift.stage import StageIO, StageResult, once
+from nightshift.storage import Attempt, Ref
+from nightshift.transforms import Transforms
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+log = logging.getLogger(__name__)
+
+PROBE = "probe"
+ROWS_PER_FILE = 1_000_000
+
+
+def run(plan: Plan, io: StageIO) -> StageResult:
+    """Turn validated days into training, holdout and probe tables.
+
+    Publishes the tables ``train`` and ``holdout`` (labelled rows of their windows, sorted by key) and
+    ``probe`` (at most 200 rows), each with the request columns, ``__time``, ``__label`` (0, 1; null in
+    probe) and the vector ``__features`` (float32), and ``transforms.json``.
+
+    Raises:
+        PrepareError: The prepare SQL fails, or does what it must not do.
+        DataError: A window has no labelled row, or only one class.
+        IntegrityError: An input is not what was published.
+    """
+    inputs = io.given("validate").inputs
+
+    def build(attempt: Attempt) -> Mapping[str, Any]:
+        with session(f"{plan.model} preprocess {plan.interval.key}", threads=plan.threads, scratch=io.scratch) as spark:
+            return _build(spark, plan, io, attempt, inputs)
+
+    return once(plan, io, "preprocess", inputs, build)
+
+
+def _build(
+    spark: SparkSession, plan: Plan, io: StageIO, attempt: Attempt, inputs: Mapping[str, Ref]
+) -> Mapping[str, Any]:
+    rows_in = register(spark, io.store, plan, inputs)
+    prepared = prepare(spark, plan)
+    prepared.frame.persist()
+    try:
+        with computed(plan.spec):
+            accounts = account(spark, plan, prepared, rows_in=rows_in)
+        log.info(
+            "rows: %d in, %d left out by prepare, %d unlabelled, %d to train on, %d in the holdout",
+            rows_in,
+            accounts.filtered,
+            accounts.unlabelled,
+            accounts.train.rows,
+            accounts.holdout.rows,
+        )
+        transforms = Transforms.declare(plan.spec.features).fit(_labelled(prepared, TRAIN))
+        attempt.put("transforms.json", transforms.to_json())
+        for window, rows in ((TRAIN, accounts.train.rows), (HOLDOUT, accounts.holdout.rows)):
+            _write(_labelled(prepared, window), prepared, transforms, attempt, window, rows=rows)
+            _check_rows(attempt, window, rows)
+    finally:
+        prepared.frame.unpersist()
+    _write_probe(spark, io, prepared, transforms, attempt)
+    return {**_result(accounts, transforms, attempt), **_versions(spark)}
+
+
+def _labelled(prepared: Prepared, window: str) -> DataFrame:
+    return prepared.frame.where(f"{WINDOW} = '{window}' AND {LABEL} IS NOT NULL")
+
+
+def _columns(prepared: Prepared, transforms: Transforms) -> list[str]:
+    others = [name for name in prepared.columns if name not in prepared.key]
+    return [
+        *(f"`{name}`" for name in prepared.key),
+        TIME,
+        LABEL,
+        *(f"`{name}`" for name in others),
+        f"{transforms.spark_columns()} AS {FEATURES}",
+    ]
+
+
+def _write(
+    frame: DataFrame, prepared: Prepared, transforms: Transforms, attempt: Attempt, name: str, *, rows: int
+) -> None:
+    """Write a table sorted by key over all its files; how many those are depends on the rows alone."""
+    files = math.ceil(rows / ROWS_PER_FILE)
+    spread = frame.coalesce(1) if files == 1 else frame.repartitionByRange(files, *prepared.key)
+    ordered = spread.sortWithinPartitions(*prepared.key)
+    ordered.selectExpr(*_columns(prepared, transforms)).write.parquet(spark_path(attempt.uri(name)))
+    attempt.adopt_spark_output(name)
+
+
+def _check_rows(attempt: Attempt, name: str, rows: int) -> None:
+    """Raises IntegrityError: Spark wrote another number of rows than it had counted."""
+    if attempt.outputs[name].rows != rows:
+        raise IntegrityError(f"{rows} rows of {name} were counted, but {attempt.outputs[name].rows} written.")
+
+
+def _write_probe(
+    spark: SparkSession, io: StageIO, prepared: Prepared, transforms: Transforms, attempt: Attempt
+) -> None:
+    import pyarrow.parquet as pq
+
+    train = _read(attempt, TRAIN, columns=[*prepared.columns, TIME])
+    rows = probe_rows(train, transforms.request_columns, transforms.to_json())
+    path = io.scratch / "probe.parquet"
+    pq.write_table(rows, path, coerce_timestamps="us")
+    frame = spark.read.parquet(spark_path(path.as_uri())).selectExpr("*", f"CAST(NULL AS TINYINT) AS {LABEL}")
+    _write(frame, prepared, transforms, attempt, PROBE, rows=rows.num_rows)
+
+
+def _read(attempt: Attempt, name: str, *, columns: list[str]) -> pa.Table:
+    """Columns of a table of this attempt, in the order of its files."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    objects = attempt.store.objects
+    files = sorted(found.name for found in objects.walk(f"{attempt.folder}/{name}") if found.name.endswith(".parquet"))
+    table = pa.concat_tables(pq.read_table(pa.BufferReader(objects.read(path)), columns=columns) for path in files)
+    # Spark notes the schema of its whole table in the metadata, and would believe it when it reads this one.
+    return table.replace_schema_metadata()
+
+
+def _result(accounts: Accounts, transforms: Transforms, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "rows_in": accounts.rows_in,
+        "filtered": accounts.filtered,
+        "unlabelled": accounts.unlabelled,
+        "outside": accounts.outside,
+        "train_rows": accounts.train.rows,
+        "holdout_rows": accounts.holdout.rows,
+        "positives": accounts.train.positives + accounts.holdout.positives,
+        "train_positives": accounts.train.positives,
+        "holdout_positives": accounts.holdout.positives,
+        "probe_rows": attempt.outputs[PROBE].rows,
+        "feature_columns": len(transforms.feature_names),
+    }
+
+
+def _versions(spark: SparkSession) -> dict[str, str]:
+    java = spark.sparkContext._jvm.java.lang.System.getProperty("java.version")
+    return {"spark": spark.version, "java": java}

@@ -1,0 +1,88 @@
+"""The MLflow model folder of one ONNX graph, with exactly the bytes that were judged."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow.models import Model, ModelSignature
+
+GRAPH_FILE = "model.onnx"
+REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime", "pandas")
+
+
+def write_model_folder(
+    folder: Path,
+    graph: bytes,
+    *,
+    columns: Sequence[tuple[str, str]],
+    example: Mapping[str, Sequence[Any]],
+    model: Model,
+) -> None:
+    """Write ``MLmodel``, the graph, its requirements, signature and input example.
+
+    The signature is of tensors, as the graph has them: every request column ``[-1, 1]``. MLflow turns the
+    columns of a DataFrame into such tensors by itself.
+
+    Args:
+        folder: A folder that does not exist yet.
+        graph: Bytes of the ONNX graph.
+        columns: Request columns, as name and kind (``numeric``, ``categorical``).
+        example: A few values of each request column; null means missing.
+        model: MLflow's description of it, with its ids.
+    """
+    import onnx
+
+    with warnings.catch_warnings():
+        # MLflow warns about its own type hints when its flavours are imported.
+        warnings.simplefilter("ignore")
+        import mlflow.onnx
+
+    mlflow.onnx.save_model(
+        onnx.load_model_from_string(graph),
+        str(folder),
+        mlflow_model=model,
+        signature=signature(columns),
+        input_example=_tensors(columns, example),
+        # Said here, or MLflow starts a process to infer them: seconds, and both builds of xgboost at once.
+        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        save_as_external_data=False,
+        onnx_execution_providers=["CPUExecutionProvider"],
+    )
+    # MLflow parses the graph and writes it again; the bytes that were judged are the ones that are kept.
+    (folder / GRAPH_FILE).write_bytes(graph)
+
+
+def signature(columns: Sequence[tuple[str, str]]) -> ModelSignature:
+    """Request columns in, probability and label out."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    types = {"numeric": np.dtype(np.float32), "categorical": np.dtype(np.str_)}
+    return ModelSignature(
+        inputs=Schema([TensorSpec(types[kind], (-1, 1), name) for name, kind in columns]),
+        outputs=Schema(
+            [
+                TensorSpec(np.dtype(np.float32), (-1,), "probability"),
+                TensorSpec(np.dtype(np.int64), (-1,), "label"),
+            ]
+        ),
+    )
+
+
+def _tensors(columns: Sequence[tuple[str, str]], example: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    import numpy as np
+
+    tensors: dict[str, Any] = {}
+    for name, kind in columns:
+        if kind == "numeric":
+            values = np.array([np.nan if value is None else value for value in example[name]], np.float32)
+        else:
+            values = np.array([value or "" for value in example[name]], np.str_)
+        tensors[name] = values.reshape(-1, 1)
+    return tensors

@@ -1,0 +1,179 @@
+"""``evaluation.json`` as the page needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nightshift.report.charts import CalibrationBin, Curve, ScoreBin
+
+Json = Mapping[str, Any]
+
+CHECK_NAMES = {
+    "floor": "Floor",
+    "majority": "Guessing",
+    "majority_log_loss": "Majority’s log loss",
+    "champion": "Champion",
+}
+COMPARED = (
+    ("roc_auc", "ROC AUC", "higher is better"),
+    ("average_precision", "Average precision", "higher is better"),
+    ("log_loss", "Log loss", "lower is better"),
+    ("brier", "Brier score", "lower is better"),
+    ("precision", "Precision", "at the model's threshold"),
+    ("recall", "Recall", "at the model's threshold"),
+    ("f1", "F1", "at the model's threshold"),
+    ("threshold", "Threshold", "chosen on the training window"),
+)
+LOWER_IS_BETTER = frozenset({"log_loss", "brier"})
+NEITHER = frozenset({"threshold"})
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of the gate, as it was judged."""
+
+    name: str
+    passed: bool
+    value: float | None
+    bound: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric of challenger and champion on the same rows, and of the baselines where they have it."""
+
+    name: str
+    note: str
+    challenger: float | None
+    champion: float | None
+    single: float | None
+    majority: float | None
+    better: str
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The holdout rows with one value of one column; AUC is None where they are too few."""
+
+    column: str
+    value: str
+    rows: int
+    positives: int
+    challenger: float | None
+    champion: float | None
+
+    @property
+    def share(self) -> float:
+        return self.positives / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All evidence of one evaluation.
+
+    Attributes:
+        rows, positives: Of the holdout.
+        challenger_auc: On the rows that decided: those shared with the champion where there is one.
+        champion_version, champion_auc: None where there is no champion, or it could not be compared.
+        obstacle: Why it could not.
+        threshold: The challenger's.
+        sentence: The gate's own words.
+        checks, compared, curves, calibration, scores, slices: The evidence, in the page's order.
+        single_feature: Name of the best single feature.
+    """
+
+    rows: int | None
+    positives: int | None
+    challenger_auc: float | None
+    champion_version: int | None
+    champion_auc: float | None
+    obstacle: str | None
+    threshold: float | None
+    sentence: str | None
+    checks: tuple[Check, ...]
+    compared: tuple[Compared, ...]
+    curves: tuple[Curve, ...]
+    calibration: tuple[CalibrationBin, ...]
+    champion_calibration: tuple[CalibrationBin, ...]
+    scores: tuple[ScoreBin, ...]
+    slices: tuple[Slice, ...]
+    single_feature: str | None
+
+    @classmethod
+    def read(cls, raw: Json) -> Evaluation:
+        """Read the evidence that evaluate published."""
+        champion: Json = raw.get("champion") or {}
+        own: Json = raw["challenger"]["metrics"]
+        ours: Json = champion.get("challenger_on_same_rows") or own
+        theirs: Json = champion.get("metrics") or {}
+        single: Json = raw["baselines"].get("best_single_feature") or {}
+        calibration: Json = raw.get("calibration") or {}
+        return cls(
+            rows=raw["holdout"].get("rows"),
+            positives=raw["holdout"].get("positives"),
+            challenger_auc=ours.get("roc_auc"),
+            champion_version=champion.get("version"),
+            champion_auc=theirs.get("roc_auc"),
+            obstacle=champion.get("obstacle"),
+            threshold=own.get("threshold"),
+            sentence=raw.get("sentence"),
+            checks=tuple(_check(check) for check in raw.get("checks") or ()),
+            compared=tuple(_compared(ours, theirs, single, raw["baselines"].get("majority") or {})),
+            curves=tuple(_curves(raw.get("roc") or {}, own, champion, single)),
+            calibration=_calibration(calibration.get("challenger")),
+            champion_calibration=_calibration(calibration.get("champion")),
+            scores=tuple(_scores(raw.get("histogram") or {})),
+            slices=tuple(_slice(one) for one in raw.get("slices") or ()),
+            single_feature=single.get("feature"),
+        )
+
+
+def _check(raw: Json) -> Check:
+    name = CHECK_NAMES.get(raw["name"], str(raw["name"]).replace("_", " ").capitalize())
+    return Check(name, bool(raw["passed"]), raw.get("value"), raw.get("bound"), raw.get("text", ""))
+
+
+def _compared(ours: Json, theirs: Json, single: Json, majority: Json) -> Iterable[Compared]:
+    for key, name, note in COMPARED:
+        mine, other = ours.get(key), theirs.get(key)
+        better = ""
+        if mine is not None and other is not None and mine != other and key not in NEITHER:
+            better = "challenger" if (mine > other) != (key in LOWER_IS_BETTER) else "champion"
+        yield Compared(name, note, mine, other, single.get(key), majority.get(key), better)
+
+
+def _curves(roc: Json, own: Json, champion: Json, single: Json) -> Iterable[Curve]:
+    if roc.get("challenger"):
+        yield Curve("challenger", "challenger", _points(roc["challenger"]), own.get("roc_auc"))
+    if roc.get("champion"):
+        value = (champion.get("metrics") or {}).get("roc_auc")
+        yield Curve("champion", f"champion v{champion.get('version')}", _points(roc["champion"]), value)
+    if roc.get("best_single_feature"):
+        yield Curve(
+            "baseline", f"{single.get('feature')} alone", _points(roc["best_single_feature"]), single.get("roc_auc")
+        )
+
+
+def _points(raw: Iterable[Iterable[float]]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(x), float(y)) for x, y in raw)
+
+
+def _calibration(raw: Iterable[Json] | None) -> tuple[CalibrationBin, ...]:
+    return tuple(CalibrationBin(one["predicted"], one["observed"], one["rows"]) for one in raw or ())
+
+
+def _scores(raw: Json) -> Iterable[ScoreBin]:
+    edges = raw.get("edges") or ()
+    for low, high, negatives, positives in zip(
+        edges[:-1], edges[1:], raw.get("negative") or (), raw.get("positive") or (), strict=True
+    ):
+        yield ScoreBin(low, high, negatives, positives)
+
+
+def _slice(raw: Json) -> Slice:
+    return Slice(
+        raw["column"], str(raw["value"]), raw["rows"], raw["positives"], raw.get("roc_auc"), raw.get("champion_roc_auc")
+    )

@@ -1,0 +1,71 @@
+"""A stage's result in a few words, for the page and for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nightshift.report.nights import roc_auc
+
+Summary = Mapping[str, Any]
+
+
+def facts(stage: str, summary: Summary) -> str:
+    """The main numbers of a stage; empty where it left none."""
+    tell = _TELL.get(stage)
+    return tell(summary) if tell else ""
+
+
+def counted(summary: Summary, *parts: tuple[str, str]) -> str:
+    """``12,345 rows, 3 quarantined``: those of the named numbers that are there."""
+    there = [(summary[key], words) for key, words in parts if summary.get(key) is not None]
+    return ", ".join(f"{value:,} {words}" for value, words in there)
+
+
+def _ingest(summary: Summary) -> str:
+    return counted(summary, ("rows_in", "rows in"), ("quarantined", "quarantined"), ("days_added", "days added"))
+
+
+def _validate(summary: Summary) -> str:
+    parts = (("rows_in", "rows in"), ("quarantined", "quarantined"), ("unlabelled", "unlabelled"))
+    return counted(summary, *parts)
+
+
+def _preprocess(summary: Summary) -> str:
+    return counted(summary, ("train_rows", "to train on"), ("holdout_rows", "held out"))
+
+
+def _train(summary: Summary) -> str:
+    return counted(summary, ("trees", "trees"), ("features", "features"))
+
+
+def _evaluate(summary: Summary) -> str:
+    challenger, champion = roc_auc(summary.get("challenger")), roc_auc(summary.get("champion"))
+    if challenger is None:
+        return ""
+    return f"AUC {challenger:.4f}" + (f" against {champion:.4f}" if champion is not None else "")
+
+
+def _register(summary: Summary) -> str:
+    version = summary.get("model_version")
+    parity = summary.get("parity_max_diff")
+    told = [f"v{version}"] if version is not None else []
+    if parity is not None:
+        told.append(f"largest difference to the trained model {float(parity):.1e}")
+    return ", ".join(told)
+
+
+def _deploy(summary: Summary) -> str:
+    version = summary.get("champion_version")
+    return f"the champion is v{version}" if version is not None else ""
+
+
+_TELL: dict[str, Callable[[Summary], str]] = {
+    "ingest": _ingest,
+    "validate": _validate,
+    "preprocess": _preprocess,
+    "train": _train,
+    "evaluate": _evaluate,
+    "register": _register,
+    "deploy": _deploy,
+}

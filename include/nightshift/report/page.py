@@ -1,0 +1,316 @@
+"""From evidence to a page: which numbers, which pictures, in which words."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from nightshift.plan import STAGES
+from nightshift.report import charts
+from nightshift.report.evaluation import Evaluation
+from nightshift.report.evidence import Evidence
+from nightshift.report.facts import facts
+from nightshift.spec.values import format_duration
+from nightshift.stage import StageResult
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATES = Path(__file__).parent / "templates"
+TOP_FEATURES = 15
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of the row below the headline."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class StageLine:
+    """One stage in the table of the run.
+
+    Attributes:
+        name: The stage.
+        state: succeeded, reused, refused, skipped, failed, or not run.
+        told: Its result in a few words.
+        seconds: How long the attempt took that made its result; None if it made none.
+        bar: That, drawn.
+        ref: Name of the version.
+        digest: Content digest of it.
+    """
+
+    name: str
+    state: str
+    told: str
+    seconds: float | None
+    bar: Markup
+    ref: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """Something to type next."""
+
+    why: str
+    line: str
+
+
+def html(evidence: Evidence) -> str:
+    """The page, whole and self-contained: no script, no request to anywhere, one style sheet inside."""
+    css = _css()
+    evaluation = Evaluation.read(evidence.evaluation) if evidence.evaluation else None
+    return _template().render(
+        css=Markup(css),  # noqa: S704 our own file
+        css_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        evidence=evidence,
+        plan=evidence.plan,
+        outcome=evidence.outcome,
+        figures=_figures(evidence, evaluation),
+        evaluation=evaluation,
+        pictures=_pictures(evidence, evaluation),
+        slices=_slices(evaluation),
+        importances=_importances(evidence.card),
+        stages=_stages(evidence),
+        facts=_facts(evidence),
+        commands=_commands(evidence),
+        totals=_totals(evidence),
+        expectations=_expectations(evidence.verdict),
+        warnings=evidence.summary("validate").get("warnings") or [],
+    )
+
+
+@lru_cache(maxsize=1)
+def _css() -> str:
+    return "\n" + (TEMPLATES / "run.css").read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(percent=_percent, count=_count, metric=_metric, signed=_signed, short=lambda digest: digest[:12])
+    return environment.get_template("run.html")
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _percent(share: float) -> str:
+    return "0" if not share else f"{share:.2%}"
+
+
+def _metric(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.4f}".replace("-", "−")
+
+
+# -- parts -------------------------------------------------------------------------------------------
+
+
+def _figures(evidence: Evidence, evaluation: Evaluation | None) -> list[Figure]:
+    made = []
+    if evaluation is not None:
+        rows = f"on {evaluation.rows:,} held-out rows" if evaluation.rows is not None else ""
+        made.append(Figure("AUC of the challenger", _metric(evaluation.challenger_auc), rows))
+        if evaluation.champion_auc is not None and evaluation.challenger_auc is not None:
+            gain = evaluation.challenger_auc - evaluation.champion_auc
+            margin = evidence.plan.spec.gates.versus_champion.margin
+            made.append(Figure("Against the champion", _signed(gain), f"may lose {margin:g} at most"))
+        elif evaluation.challenger_auc is not None:
+            floor = evidence.plan.spec.gates.minimum
+            made.append(Figure("Above the floor", _signed(evaluation.challenger_auc - floor), f"floor {floor:g}"))
+    if evidence.days:
+        last = evidence.days[-1]
+        note = f"{last.quarantined:,} quarantined, {last.unlabelled:,} unlabelled"
+        made.append(Figure(f"Rows of {last.day}", f"{last.rows_in:,}", note))
+    total = sum(manifest.seconds for manifest in evidence.manifests.values())
+    if evidence.manifests:
+        slowest = max(evidence.manifests, key=lambda stage: evidence.manifests[stage].seconds)
+        note = f"{slowest} took {evidence.manifests[slowest].seconds:.1f}"
+        made.append(Figure("Seconds of work", f"{total:.1f}", note))
+    return made
+
+
+def _pictures(evidence: Evidence, evaluation: Evaluation | None) -> Mapping[str, Markup]:
+    made = dict.fromkeys(("days", "roc", "calibration", "scores"), Markup(""))
+    if evidence.days:
+        made["days"] = charts.days(evidence.days)
+    if evaluation is not None:
+        if evaluation.curves:
+            made["roc"] = charts.roc(evaluation.curves)
+        if evaluation.calibration:
+            made["calibration"] = charts.calibration(evaluation.calibration, evaluation.champion_calibration)
+        if evaluation.scores:
+            made["scores"] = charts.scores(evaluation.scores, threshold=evaluation.threshold)
+    return made
+
+
+def _slices(evaluation: Evaluation | None) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Slices by column, each with its drawings, the largest slice first."""
+    if evaluation is None or not evaluation.slices:
+        return []
+    values = [value for one in evaluation.slices for value in (one.challenger, one.champion) if value is not None]
+    if not values:
+        return []
+    low, high = min(values), max(values)
+    biggest = max(one.rows for one in evaluation.slices)
+    by_column: dict[str, list[dict[str, Any]]] = {}
+    for one in evaluation.slices:
+        drawn = Markup("")
+        if one.challenger is not None:
+            overall = evaluation.challenger_auc if evaluation.challenger_auc is not None else one.challenger
+            drawn = charts.dots(
+                one.challenger, one.champion, low=min(low, overall), high=max(high, overall), overall=overall
+            )
+        rows = charts.bar(one.rows / biggest, class_="quiet")
+        by_column.setdefault(one.column, []).append({"slice": one, "dots": drawn, "bar": rows})
+    return [(name, sorted(made, key=lambda one: -one["slice"].rows)) for name, made in by_column.items()]
+
+
+def _importances(card: Mapping[str, Any]) -> list[tuple[str, float, Markup]]:
+    """The features that matter most, as shares of the total gain."""
+    gains: Mapping[str, float] = card.get("importances") or {}
+    total = sum(gains.values())
+    if not total:
+        return []
+    top = sorted(gains.items(), key=lambda item: (-item[1], item[0]))[:TOP_FEATURES]
+    return [(name, gain / total, charts.bar(gain / top[0][1], class_="challenger")) for name, gain in top]
+
+
+def _stages(evidence: Evidence) -> list[StageLine]:
+    seconds = {stage: manifest.seconds for stage, manifest in evidence.manifests.items()}
+    longest = max(seconds.values(), default=0.0) or 1.0
+    lines = []
+    for stage in STAGES:
+        result, manifest = evidence.results.get(stage), evidence.manifests.get(stage)
+        state, told = "not run", ""
+        if result is not None:
+            state = "reused" if result.reused else result.status
+            told = _told(evidence, stage, result)
+        elif evidence.outcome.failed_stage == stage:
+            state = "failed" if evidence.outcome.kind == "failed" else "skipped"
+        lines.append(
+            StageLine(
+                name=stage,
+                state=state,
+                told=told,
+                seconds=seconds.get(stage),
+                bar=charts.bar(seconds[stage] / longest, class_="challenger") if stage in seconds else Markup(""),
+                ref=str(manifest.ref) if manifest else "",
+                digest=manifest.digest if manifest else "",
+            )
+        )
+    return lines
+
+
+def _expectations(verdict: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each expectation over the whole window: how many rows it judged, how many fail, how many may."""
+    window: Sequence[Mapping[str, Any]] = (verdict.get("expectations") or {}).get("window") or ()
+    return [
+        {
+            "title": one["title"],
+            "rows": one["rows"],
+            "failed": one["failed"],
+            "share": one["failed"] / one["rows"] if one["rows"] else 0.0,
+            "allowed": 1 - one["mostly"],
+        }
+        for one in window
+    ]
+
+
+def _told(evidence: Evidence, stage: str, result: StageResult) -> str:
+    """What a stage says for itself; deploy does not repeat what evaluate has just said."""
+    evaluate = evidence.results.get("evaluate")
+    if stage == "deploy" and evaluate is not None and evaluate.status == "refused":
+        return "nothing to deploy: evaluate refused"
+    return result.reason or facts(stage, result.summary)
+
+
+def _totals(evidence: Evidence) -> dict[str, int | None]:
+    """Rows of the whole window, on their way from source to model."""
+    validate, preprocess = evidence.summary("validate"), evidence.summary("preprocess")
+    days = evidence.days
+    return {
+        "rows in": validate.get("rows_in", sum(day.rows_in for day in days) if days else None),
+        "quarantined": validate.get("quarantined", sum(day.quarantined for day in days) if days else None),
+        "unlabelled": validate.get("unlabelled"),
+        "filtered by prepare": preprocess.get("filtered"),
+        "to train on": preprocess.get("train_rows"),
+        "held out": preprocess.get("holdout_rows"),
+    }
+
+
+def _facts(evidence: Evidence) -> list[tuple[str, str]]:
+    """Where everything comes from, so that the night can be repeated."""
+    plan, card, register = evidence.plan, evidence.card, evidence.summary("register")
+    windows = plan.windows
+    rows: list[tuple[str, str | None]] = [
+        ("Model version", f"v{register['model_version']}" if register.get("model_version") is not None else None),
+        ("Model graph", evidence.summary("train").get("model_digest") or card.get("graph_sha256")),
+        ("MLflow run", register.get("mlflow_run_id")),
+        ("Champion before", _before(evidence)),
+        ("Interval", str(plan.interval)),
+        ("Training window", f"{windows.train}, {format_duration(plan.spec.window.train)}"),
+        ("Holdout", f"{windows.holdout}, {format_duration(plan.spec.window.holdout)}"),
+        (
+            "Label",
+            f"{plan.spec.label.column} {plan.spec.label.positive}, known after "
+            f"{format_duration(plan.spec.label.delay)}",
+        ),
+        ("Engine", f"{card['engine']} {card.get('engine_version', '')}".strip() if card.get("engine") else None),
+        ("Run", f"{plan.run_id} ({plan.trigger}), environment {plan.env}"),
+        ("Code", plan.code_version),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _before(evidence: Evidence) -> str | None:
+    """The version that was challenged; it is kept, whatever came of it."""
+    champion: Mapping[str, Any] = evidence.evaluation.get("champion") or {}
+    if not champion:
+        return None
+    return f"v{champion['version']}, {champion.get('train', '')}, graph {champion['digest']}"
+
+
+def _commands(evidence: Evidence) -> list[Command]:
+    """What people type after they have read this."""
+    plan, outcome = evidence.plan, evidence.outcome
+    model, night = shlex.quote(plan.model), plan.interval.night
+    made = [Command("See this night among the others", f"nightshift history {model}")]
+    if outcome.kind == "failed":
+        again = f"nightshift run {model} --night {night}"
+        made.insert(0, Command("Run the night again once the cause is gone; finished stages are not repeated", again))
+        if outcome.error is not None and not outcome.error.retryable:
+            made.insert(0, Command("Check the spec", f"nightshift validate {model}"))
+        return made
+    if outcome.kind == "promoted":
+        made.append(
+            Command("Ask the new champion; this prints a row to start from", f"nightshift predict {model} --example")
+        )
+    made.append(Command("See who is champion now", "nightshift status"))
+    return made

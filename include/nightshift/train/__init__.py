@@ -1,0 +1,5 @@
+"""Stage train: from the transformed training window to a booster, and to one ONNX graph."""
+
+from nightshift.train.stage import run
+
+__all__ = ["run"]

@@ -1,0 +1,127 @@
+"""Which parameters of xgboost a spec may set. Plain Python: a spec is checked without loading xgboost."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nightshift.errors import SpecError
+
+Value = int | float | str | bool
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Whole numbers from ``low`` to ``high``."""
+
+    low: int
+    high: int
+
+    def admits(self, value: Value) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"a whole number from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Real:
+    """Finite numbers from ``low`` to ``high``; with ``above`` the low end is not allowed itself."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def admits(self, value: Value) -> bool:
+        if isinstance(value, bool | str) or not math.isfinite(value):
+            return False
+        low_holds = value > self.low if self.above else value >= self.low
+        return low_holds and (value < self.high if self.below else value <= self.high)
+
+    def __str__(self) -> str:
+        low = f"{'above' if self.above else 'at least'} {self.low:g}"
+        if self.high == math.inf:
+            return f"a number {low}"
+        return f"a number {low} and {'below' if self.below else 'at most'} {self.high:g}"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def admits(self, value: Value) -> bool:
+        return value in self.words
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.words)}"
+
+
+_SHARE = Real(0, 1, above=True)
+ALLOWED: dict[str, Whole | Real | OneOf] = {
+    "n_estimators": Whole(1, 100_000),
+    "max_depth": Whole(0, 30),
+    "max_leaves": Whole(0, 1 << 20),
+    "max_bin": Whole(2, 65_535),
+    "grow_policy": OneOf(("depthwise", "lossguide")),
+    "learning_rate": _SHARE,
+    "min_child_weight": Real(0),
+    "gamma": Real(0),
+    "max_delta_step": Real(0),
+    "subsample": _SHARE,
+    "colsample_bytree": _SHARE,
+    "colsample_bylevel": _SHARE,
+    "colsample_bynode": _SHARE,
+    "reg_alpha": Real(0),
+    "reg_lambda": Real(0),
+    "scale_pos_weight": Real(0, above=True),
+    "base_score": Real(0, 1, above=True, below=True),
+}
+DEFAULT_TREES = 100
+_ELSEWHERE = {
+    "eta": "write learning_rate",
+    "alpha": "write reg_alpha",
+    "lambda": "write reg_lambda",
+    "min_split_loss": "write gamma",
+    "num_boost_round": "write n_estimators",
+    "num_round": "write n_estimators",
+    "seed": "set training.seed",
+    "random_state": "set training.seed",
+    "nthread": "set NIGHTSHIFT_THREADS",
+    "n_jobs": "set NIGHTSHIFT_THREADS",
+    "objective": "it is always binary:logistic",
+    "tree_method": "it is always hist",
+    "booster": "it is always gbtree",
+    "device": "it is always cpu",
+    "missing": "it is always NaN; nulls become NaN",
+    "eval_metric": "the gates choose the metric that counts",
+    "verbosity": "progress is logged by the train stage",
+    "early_stopping_rounds": "set n_estimators; the holdout is for judging, not for stopping",
+}
+
+
+def check_params(params: Mapping[str, Value]) -> None:
+    """Refuse parameters that xgboost would ignore, misread, or that are not a spec's to set.
+
+    Raises:
+        SpecError: A name or a value is not allowed; the message names the place in the spec.
+    """
+    for name, value in params.items():
+        rule = ALLOWED.get(name)
+        if rule is None:
+            raise SpecError(f"training.params.{name} is no parameter that a spec can set.", hint=_hint(name))
+        if not rule.admits(value):
+            raise SpecError(f"training.params.{name} is {value!r}; it must be {rule}.")
+
+
+def _hint(name: str) -> str:
+    if name in _ELSEWHERE:
+        return _ELSEWHERE[name]
+    near = difflib.get_close_matches(name, [*ALLOWED, *_ELSEWHERE], n=1)
+    if near and near[0] in _ELSEWHERE:
+        return f"did you mean {near[0]}? {_ELSEWHERE[near[0]]}"
+    return f"did you mean {near[0]}?" if near else f"allowed: {', '.join(ALLOWED)}"

@@ -1,0 +1,41 @@
+"""Where jobs run. One module per compute target; each is a ``ComputeTarget``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from nightshift.jobs import Cancellation, Job
+    from nightshift.settings import Settings
+    from nightshift.spec.models import ModelSpec
+    from nightshift.stage import StageResult
+
+
+class ComputeTarget(Protocol):
+    """Runs one job to its end."""
+
+    def run(self, job: Job, *, cancellation: Cancellation) -> StageResult:
+        """Submit the job, log its output as it comes, wait for its result.
+
+        Raises:
+            NightshiftError: What the job reported, or JobError if it could not say.
+        """
+        ...
+
+
+POOL = {"local": "nightshift_local"}
+
+
+def target_of(spec: ModelSpec, settings: Settings, *, supervised: bool) -> ComputeTarget:
+    """The compute target that a spec names.
+
+    Args:
+        spec: The model's spec.
+        settings: The environment.
+        supervised: Whether this process is a task of a running Airflow, and must end with its supervisor.
+    """
+    match spec.compute.target:
+        case "local":
+            from nightshift_airflow.compute.local import LocalCompute
+
+            return LocalCompute(settings.python, watch_parent=supervised)

@@ -1,0 +1,120 @@
+"""The operator behind every stage: thin, so that Airflow's interpreter needs no ML library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, BaseOperator, XComArg
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from nightshift.errors import NightshiftError, NightSkipped
+from nightshift.jobs import Cancellation, Job, PublishedPlan, make_plan, publish, replan
+from nightshift.settings import Settings
+from nightshift.spec.models import ModelSpec
+from nightshift.stage import StageResult
+from nightshift_airflow.compute import POOL, target_of
+from nightshift_airflow.handover import Handover
+from nightshift_airflow.runs import interval_of, is_dags_test, trigger_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class StageOperator(BaseOperator):
+    """Runs one stage of a model's lifecycle on the model's compute target.
+
+    The first stage resolves the run to its interval and publishes the plan; the others take the plan and
+    the published versions from the stage before. A task that runs again plans again, with the spec and code
+    of today, for the same interval.
+
+    Args:
+        spec: The model's spec.
+        upstream: What the stage before gave; None for the first stage.
+        **kwargs: Arguments of ``BaseOperator``; ``task_id`` is the name of the stage.
+    """
+
+    template_fields: Sequence[str] = ("upstream",)
+    ui_color = "#e8edf7"
+
+    def __init__(self, *, spec: ModelSpec, upstream: XComArg | None = None, **kwargs: Any) -> None:
+        kwargs.setdefault("pool", POOL[spec.compute.target])
+        kwargs.setdefault("execution_timeout", timedelta(hours=6))
+        super().__init__(**kwargs)
+        self.spec = spec
+        self.upstream = upstream
+        self._cancellation = Cancellation()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Submit the stage's job and wait; gives the handover for the next task.
+
+        Raises:
+            AirflowSkipException: There is nothing to do on this night, or nothing to deploy.
+            AirflowFailException: Trying again cannot help: bad spec, data or model.
+            NightshiftError: Trying again may help.
+        """
+        try:
+            handover = self._run(context)
+        except NightSkipped as error:
+            raise AirflowSkipException(str(error)) from None
+        except NightshiftError as error:
+            if error.retryable:
+                raise
+            raise AirflowFailException(str(error)) from None
+        result = handover.results[self.task_id]
+        if result.status == "skipped" or (self.task_id == "deploy" and result.status == "refused"):
+            context["ti"].xcom_push(key="return_value", value=handover.to_dict())
+            self._tell_of_refusal(context, handover)
+            raise AirflowSkipException(result.reason or "nothing to do")
+        if result.status == "refused":
+            self.log.warning("refused: %s", result.reason)
+        for asset in self.outlets:
+            if isinstance(asset, Asset):
+                context["outlet_events"][asset].extra.update(_facts(handover, result))
+        return handover.to_dict()
+
+    def on_kill(self) -> None:
+        """End the job: called when the task is cancelled, marked, or out of time."""
+        self._cancellation.request("the task was cancelled or ran out of time")
+
+    def _run(self, context: Context) -> Handover:
+        settings = Settings.from_environment()
+        handover = self._handover(context, settings)
+        job = Job(self.task_id, handover.plan, handover.refs)
+        target = target_of(self.spec, settings, supervised=not is_dags_test(context["dag_run"]))
+        return handover.followed_by(target.run(job, cancellation=self._cancellation))
+
+    def _handover(self, context: Context, settings: Settings) -> Handover:
+        if self.upstream is None:
+            return self._first(context, settings)
+        assert isinstance(self.upstream, Mapping), "Airflow renders template fields before it executes"
+        given = Handover.from_dict(self.upstream)
+        if context["ti"].try_number > 1:
+            self.log.info("this task ran before: planning again, with the spec and the code of today")
+            return Handover(publish(replan(given.plan.load(), self.spec, settings)), given.night, given.results)
+        return given
+
+    def _first(self, context: Context, settings: Settings) -> Handover:
+        run = context["dag_run"]
+        interval = interval_of(run, night=context["params"].get("night"), until=self.spec.source.until)
+        plan = make_plan(self.spec, interval, settings, run_id=run.run_id, trigger=trigger_of(run))
+        published: PublishedPlan = publish(plan)
+        self.log.info("night %s: %s; plan %s", interval.night, interval, published.uri)
+        return Handover(published, interval.night.isoformat())
+
+    def _tell_of_refusal(self, context: Context, handover: Handover) -> None:
+        refused = next((result for result in handover.results.values() if result.status == "refused"), None)
+        if refused is not None and self.spec.notify is not None:
+            from nightshift_airflow.notifiers import notify_refusal
+
+            notify_refusal(context, self.spec, refused, night=handover.night)
+
+
+def _facts(handover: Handover, result: StageResult) -> dict[str, Any]:
+    """What a consumer of the champion's asset gets to know."""
+    return {"night": handover.night, **{key: value for key, value in result.summary.items() if _is_small(value)}}
+
+
+def _is_small(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)

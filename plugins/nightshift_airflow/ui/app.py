@@ -1,0 +1,70 @@
+"""The tab "Run report" of a run: the page that its last job rendered, read from storage."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from typing import Annotated
+
+from airflow.models.dagrun import DagRun
+from fastapi import Depends, FastAPI
+from fastapi.responses import HTMLResponse
+
+from nightshift.errors import NightshiftError
+from nightshift.settings import Settings
+from nightshift.storage import Manifest, Store
+from nightshift_airflow.runs import interval_of
+from nightshift_airflow.ui.access import MAY_READ_RUNS, SIGNED_IN, run_of
+
+RETRAINING = re.compile(r"([a-z][a-z0-9_]{0,62})__retraining")
+REPORT = "report.html"
+# A report shows values that came with the data: nothing in it may run, and nothing may be fetched.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+app = FastAPI(title="Nightshift", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[SIGNED_IN])
+
+
+@app.get("/dags/{dag_id}/report", response_class=HTMLResponse, dependencies=[MAY_READ_RUNS])
+def report(dag_id: str, run: Annotated[DagRun, Depends(run_of)]) -> HTMLResponse:
+    """The report of one run of one model."""
+    model = RETRAINING.fullmatch(dag_id)
+    if model is None:
+        return _note("This DAG has no run reports: it is not a retraining of Nightshift.")
+    try:
+        interval = interval_of(run, night=(run.conf or {}).get("night"))
+        settings = Settings.from_environment()
+        store = Store.open(settings.storage, env=settings.env, model=model[1])
+        found = _report_of(store, interval.key, run.run_id)
+        if found is None:
+            return _note(
+                f"Night {interval.night} has no report yet. It appears when deploy has run, or when a stage "
+                "fails; a night without data has none."
+            )
+        return HTMLResponse(store.read(found, REPORT), headers=HEADERS)
+    except NightshiftError as error:
+        return _note(str(error))
+
+
+def _report_of(store: Store, interval: str, run_id: str) -> Manifest | None:
+    """The newest report of this run; of the night, if another run did it."""
+    newest: Manifest | None = None
+    for number in reversed(store.versions("report", interval)):
+        found = store.manifest("report", interval, number)
+        if found.result.get("run_id") == run_id:
+            return found
+        newest = newest or found
+    return newest
+
+
+def _note(text: str) -> HTMLResponse:
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
+        "<title>Run report</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;"
+        f"margin:4rem auto;padding:0 1rem;white-space:pre-line}}</style><p>{escape(text)}</p></html>"
+    )
+    return HTMLResponse(page, headers=HEADERS)

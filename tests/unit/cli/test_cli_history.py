@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+
+from tests.fakes.published_night import PublishedNight
+from tests.unit.cli.conftest import Call
+
+
+def test_a_line_for_every_night(call: Call, nights_: list[PublishedNight]) -> None:
+    lines = call("history", "flight_delays").out.splitlines()
+    assert lines[0].split()[:4] == ["night", "rows", "in", "quarantined"]
+    assert lines[1].split()[:8] == ["2013-06-26", "71,520", "27", "2,310", "0.9102", "–", "promoted", "v1"]
+    assert lines[2].split()[:8] == ["2013-06-27", "71,520", "27", "2,310", "0.9214", "0.9180", "promoted", "v2"]
+    assert lines[3].split()[6:8] == ["refused", "v3"]
+    assert lines[3].split()[-1] == "0.0"
+
+
+def test_json(call: Call, nights_: list[PublishedNight]) -> None:
+    found = json.loads(call("history", "flight_delays", "--json", "--limit", "2").out)
+    assert [one["night"] for one in found] == ["2013-06-27", "2013-06-28"]
+    assert found[0]["promoted"] is True
+    assert set(found[0]["seconds"]) == {"ingest", "validate", "preprocess", "train", "evaluate", "register", "deploy"}
+
+
+def test_nothing_yet(call: Call) -> None:
+    called = call("history", "flight_delays")
+    assert called.code == 0
+    assert "has no nights yet" in called.out
+    assert json.loads(call("history", "flight_delays", "--json").out) == []
+
+
+def test_a_damaged_ledger_is_an_error(call: Call, nights_: list[PublishedNight]) -> None:
+    nights_[0].store.objects.write("ledger/000000002.json", b"{}")
+    called = call("history", "flight_delays")
+    assert called.code == 67
+    assert "ledger/000000002.json" in called.err
+
+
+class TestStatus:
+    def test_a_model_at_a_glance(self, call: Call, nights_: list[PublishedNight]) -> None:
+        line = call("status").out.splitlines()[1].split()
+        assert line == ["✓", "flight_delays", "v2", "2013-06-27", "0.9214", "1", "2013-06-28", "refused"]
+
+    def test_json(self, call: Call, nights_: list[PublishedNight]) -> None:
+        (found,) = json.loads(call("status", "--json").out)
+        assert (found["champion_version"], found["age"], found["last_verdict"]) == (2, 1, "refused")
+
+    def test_before_the_first_night(self, call: Call) -> None:
+        assert "none yet" in call("status").out
+
+    def test_trouble_with_one_model_is_shown_in_its_line(self, call: Call, nights_: list[PublishedNight]) -> None:
+        nights_[0].store.objects.write("ledger/000000001.json", b"{}")
+        called = call("status")
+        assert called.code == 0
+        assert "✗" in called.out
+        assert "ledger/000000001.json" in called.out
+
+
+class TestRetention:
+    def test_a_dry_run_deletes_nothing(self, call: Call, nights_: list[PublishedNight]) -> None:
+        called = call("retention", "flight_delays", "--dry-run")
+        assert called.code == 0
+        assert "would delete" in called.out
+        assert nights_[0].store.latest("train", "2013-06-25") is not None
+
+    def test_champions_stay(self, call: Call, nights_: list[PublishedNight]) -> None:
+        called = call(
+            "retention", "flight_delays", "--keep-days", "0", "--keep-versions", "1", "--garbage-hours", "0", "--json"
+        )
+        assert json.loads(called.out)["dry_run"] is False
+        for night in nights_[:2]:
+            assert night.store.latest("train", night.plan.interval.key) is not None

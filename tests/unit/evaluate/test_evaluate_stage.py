@@ -1,0 +1,218 @@
+"""The evaluate stage on real small models: the champion on the same rows, and what must never be compared."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.fakes.trained_night import FIRST, Night, small_plan, small_spec, trained_night
+
+from nightshift import evaluate
+from nightshift.errors import DataError, IntegrityError, ModelError
+from nightshift.ledger import Candidate, Ledger
+from nightshift.model.session import Scorer
+from nightshift.stage import StageResult
+
+SECOND = FIRST + timedelta(days=1)
+
+
+def evaluation_of(night: Night) -> dict[str, Any]:
+    return json.loads(night.store.read(night.io.given("evaluate"), "evaluation.json"))
+
+
+def promote(night: Night, version: int) -> None:
+    about = Candidate(
+        model_version=version,
+        model_digest=night.io.given("train").file("graph.onnx").sha256,
+        interval=night.plan.interval,
+        train=night.io.upstream["train"],
+        mlflow_run_id=f"run-{version}",
+    )
+    Ledger(night.store).promote(about, reason="test", by="test", run_key=f"key-{version}")
+
+
+def champion_of(root: Path, night: date = FIRST, **preprocess: Any) -> Night:
+    found = trained_night(root, night, **preprocess)
+    promote(found, 1)
+    return found
+
+
+def evaluated(root: Path, night: date = SECOND, **preprocess: Any) -> tuple[Night, StageResult]:
+    return trained_night(root, night, **preprocess).run(evaluate)
+
+
+def test_the_first_model_is_judged_by_floors_and_baselines(tmp_path: Path) -> None:
+    night, result = evaluated(tmp_path)
+    assert (result.status, result.reason, result.reused) == ("succeeded", None, False)
+    assert (result.summary["verdict"], result.summary["champion"], result.summary["champion_version"]) == (
+        "first",
+        None,
+        None,
+    )
+    found = evaluation_of(night)
+    assert found["champion"] is None
+    assert found["challenger"]["metrics"]["roc_auc"] > 0.8
+    assert found["baselines"]["best_single_feature"]["feature"] == "weight"
+    assert found["holdout"]["rows"] == 750
+    assert {one["value"] for one in found["slices"]} == {"air", "road", "sea", "null"}
+    assert sum(one["share"] for one in found["importances"]) == pytest.approx(1)
+    assert found["importances"][0]["feature"] == "weight"
+
+    scores = night.store.read_table(night.io.given("evaluate"), "scores")
+    assert scores.column_names == ["parcel", "__label", "__challenger", "__champion"]
+    assert scores.column("__champion").null_count == 750
+
+
+def test_golden_rows_are_of_both_kinds_and_reproduce(tmp_path: Path) -> None:
+    night, _ = evaluated(tmp_path)
+    golden = night.store.read_table(night.io.given("evaluate"), "golden")
+    assert len(golden) == 3 + 47
+    assert golden.column("lane").to_pylist()[:3] == [None, "rail", ""]
+    again = Scorer.load(night.store.read(night.io.given("train"), "graph.onnx")).score(golden)
+    assert np.array_equal(again, golden.column("__score").to_numpy())
+
+
+def test_the_champion_is_scored_on_the_same_rows(tmp_path: Path) -> None:
+    champion_of(tmp_path)
+    night, result = evaluated(tmp_path)
+    found = evaluation_of(night)
+    assert result.summary["champion_version"] == 1
+    assert found["champion"]["rows"] == 750
+    assert found["champion"]["challenger_on_same_rows"] == found["challenger"]["metrics"]
+    assert found["champion"]["difference"] == round(
+        found["challenger"]["metrics"]["roc_auc"] - found["champion"]["metrics"]["roc_auc"], 10
+    )
+    assert result.summary["champion"] == found["champion"]["metrics"]
+    assert night.store.read_table(night.io.given("evaluate"), "scores").column("__champion").null_count == 0
+
+
+def test_a_poisoned_challenger_is_refused(tmp_path: Path) -> None:
+    """The gate must gate: a model that learned from labels of which many are wrong does not ship."""
+    champion_of(tmp_path)
+    _, result = evaluated(tmp_path, flipped=0.48)
+    assert (result.status, result.summary["verdict"]) == ("refused", "worse")
+    assert result.reason is not None
+    assert "Champion v1 stays." in result.reason
+
+
+def test_a_constant_model_is_no_better_than_majority(tmp_path: Path) -> None:
+    def nothing_to_learn(columns: dict[str, Any]) -> dict[str, Any]:
+        return {**columns, "weight": [0.0] * 1750, "distance": [0.0] * 1750, "lane": ["air"] * 1750}
+
+    _, result = evaluated(tmp_path, training=nothing_to_learn)
+    assert result.status == "refused"
+    assert result.reason is not None
+    assert "ROC AUC 0.5000 is not above the 0.5000 of guessing." in result.reason
+
+
+def test_the_same_night_again_is_reused_even_after_its_own_promotion(tmp_path: Path) -> None:
+    champion_of(tmp_path)
+    night, first = evaluated(tmp_path)
+    promote(night, 2)
+    _, again = night.run(evaluate)
+    assert (again.reused, again.ref) == (True, first.ref)
+
+
+def test_another_champion_means_another_evaluation(tmp_path: Path) -> None:
+    night, first = evaluated(tmp_path)
+    champion_of(tmp_path)
+    _, again = night.run(evaluate)
+    assert not again.reused
+    assert again.ref != first.ref
+    assert again.summary["champion_version"] == 1
+
+
+def test_an_evaluation_has_the_same_digest_wherever_it_is_made(tmp_path: Path) -> None:
+    made = [evaluated(tmp_path / place)[1].ref for place in ("here", "there")]
+    assert made[0] == made[1]
+
+
+def test_a_champion_of_a_later_night_is_no_opponent(tmp_path: Path) -> None:
+    champion_of(tmp_path, SECOND)
+    _, result = evaluated(tmp_path, FIRST)
+    assert (result.status, result.summary["champion_version"]) == ("succeeded", None)
+
+
+def test_a_champion_that_needs_a_column_the_holdout_lacks_stays(tmp_path: Path) -> None:
+    champion_of(tmp_path)
+
+    spec = small_spec(features={"numeric": ["weight"], "categorical": ["lane"]})
+
+    def without_distance(columns: dict[str, Any]) -> dict[str, Any]:
+        return {name: values for name, values in columns.items() if name != "distance"}
+
+    _, result = trained_night(tmp_path, plan=small_plan(tmp_path, SECOND, spec=spec), holdout=without_distance).run(
+        evaluate
+    )
+    assert (result.status, result.summary["verdict"]) == ("refused", "not_comparable")
+    assert result.reason is not None
+    assert "champion v1" in result.reason
+    assert "distance" in result.reason
+
+
+def test_rows_that_the_champion_learned_from_are_left_out(tmp_path: Path) -> None:
+    """A champion with a shorter holdout has seen the first days of the challenger's."""
+    short = small_spec(window={"train": "7d", "holdout": "1d"})
+    promote(trained_night(tmp_path, plan=small_plan(tmp_path, FIRST, spec=short)), 1)
+    night, result = evaluated(tmp_path, SECOND)
+    found = evaluation_of(night)
+    assert result.status == "succeeded"
+    assert (found["champion"]["rows"], found["champion"]["rows_left_out"]) == (500, 250)
+    assert found["champion"]["challenger_on_same_rows"]["rows"] == 500
+    assert night.store.read_table(night.io.given("evaluate"), "scores").column("__champion").null_count == 250
+
+
+def test_a_champion_that_has_seen_every_row_is_not_compared(tmp_path: Path) -> None:
+    recent = small_spec(
+        label={"column": "days_late", "positive": ">= 1", "delay": "0d"}, window={"train": "7d", "holdout": "1d"}
+    )
+    promote(trained_night(tmp_path, plan=small_plan(tmp_path, SECOND, spec=recent)), 1)
+    spec = small_spec(window={"train": "7d", "holdout": "1d"})
+    _, result = trained_night(tmp_path, plan=small_plan(tmp_path, SECOND, spec=spec)).run(evaluate)
+    assert (result.status, result.summary["verdict"]) == ("refused", "not_comparable")
+    assert result.reason is not None
+    assert "no rows lie after 2024-03-02" in result.reason
+
+
+def test_a_champion_whose_file_was_changed_is_not_loaded(tmp_path: Path) -> None:
+    champion = champion_of(tmp_path)
+    path = champion.store.objects.local_path(f"{champion.io.given('train').folder}/graph.onnx")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(IntegrityError, match="has other bytes than were published"):
+        evaluated(tmp_path)
+
+
+def test_a_ledger_that_names_another_graph_is_refused(tmp_path: Path) -> None:
+    night = trained_night(tmp_path, FIRST)
+    about = Candidate(1, "0" * 64, night.plan.interval, night.io.upstream["train"], "run")
+    Ledger(night.store).promote(about, reason="test", by="test", run_key="key")
+    with pytest.raises(IntegrityError, match="is on record"):
+        evaluated(tmp_path)
+
+
+@pytest.mark.parametrize(("label", "words"), [(0, "negative"), (1, "positive")])
+def test_a_holdout_of_one_class_fails_the_night(tmp_path: Path, label: int, words: str) -> None:
+    with pytest.raises(DataError, match=f"all of them are {words}"):
+        evaluated(tmp_path, holdout=lambda columns: {**columns, "__label": [label] * 750})
+
+
+def test_scores_that_are_no_numbers_fail_the_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    night = trained_night(tmp_path)
+    monkeypatch.setattr(Scorer, "score", lambda self, data: np.full(len(data), np.nan, np.float32))
+    with pytest.raises(ModelError, match="the challenger gives a score that is no probability for 750 of 750 rows"):
+        night.run(evaluate)
+
+
+def test_golden_rows_that_are_no_numbers_fail_the_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    night = trained_night(tmp_path)
+    score = Scorer.score
+    monkeypatch.setattr(Scorer, "score", lambda self, data: score(self, data) * (np.nan if len(data) <= 50 else 1))
+    with pytest.raises(ModelError, match="of the golden rows"):
+        night.run(evaluate)
+    assert night.store.latest("evaluate", night.plan.interval.key) is None
