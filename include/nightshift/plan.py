@@ -39,7 +39,7 @@ SPEC_OF_STAGE: dict[str, tuple[str, ...]] = {
     "preprocess": ("source", "key", "tables", "prepare_sql", "label", "features", "window", "gates"),
     "train": ("label", "features", "training", "window"),
     "evaluate": ("key", "label", "features", "training", "gates", "window"),
-    "register": ("owner", "description", "key", "training"),
+    "register": ("owner", "description", "key", "label", "training", "gates", "window"),
     "deploy": ("deploy", "gates"),
 }
 

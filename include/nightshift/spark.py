@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
 
 from nightshift.errors import JobError, SettingsError
 from nightshift.java import find_java
@@ -85,8 +84,12 @@ def session(app: str, *, threads: int, scratch: Path) -> Iterator[SparkSession]:
         SettingsError: There is no Java, or a setting cannot be used.
         JobError: The JVM did not start.
     """
+    from pyspark.logger import PySparkLogger
     from pyspark.sql import SparkSession
 
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        # PySpark prints every error it raises, with the JVM's stack, as one line of JSON.
+        PySparkLogger.getLogger(name).disabled = True
     running = SparkSession.getActiveSession()
     if running is not None:
         yield running.newSession()
@@ -141,12 +144,6 @@ def configuration(app: str, *, threads: int, scratch: Path) -> dict[str, str]:
         "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
         "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     }
-
-
-def spark_path(uri: str) -> str:
-    """A URI as Spark wants it: it takes the percent signs of ``file:///a%20b`` literally."""
-    parsed = urlparse(uri)
-    return f"file://{unquote(parsed.path)}" if parsed.scheme == "file" else uri
 
 
 def _start(builder_of: type[SparkSession], settings: Mapping[str, str], scratch: Path) -> SparkSession:

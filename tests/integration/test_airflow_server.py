@@ -146,7 +146,7 @@ class Airflow:
             state = str(self.call("GET", f"/dags/{dag}/dagRuns/{run}")["state"])
             return state if state in ("success", "failed") else None
 
-        state = eventually(final, what=f"{run} of {dag} has ended", seconds=300)
+        state = eventually(final, what=f"{run} of {dag} has ended", seconds=500)
         tasks = self.call("GET", f"/dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"]
         return state, {task["task_id"]: task["state"] for task in tasks}
 

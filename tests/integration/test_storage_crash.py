@@ -13,12 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from tests.integration.storage_child import DAY, said_by, write
 
 from nightshift.errors import IntegrityError, Overtaken
 from nightshift.storage import Store
 from nightshift.storage.crash_points import POINTS, VARIABLE
 from nightshift.storage.objects import Objects
-from tests.integration.storage_child import DAY, said_by, write
 
 CHILD = Path(__file__).with_name("storage_child.py")
 pytestmark = pytest.mark.timeout(60)
@@ -38,7 +38,9 @@ def children() -> Iterator[list[subprocess.Popen[str]]]:
         child.communicate()
 
 
-def start(children: list[subprocess.Popen[str]], command: str, store: Store, *words: str, **environ: str) -> subprocess.Popen[str]:
+def start(
+    children: list[subprocess.Popen[str]], command: str, store: Store, *words: str, **environ: str
+) -> subprocess.Popen[str]:
     child = subprocess.Popen(
         [sys.executable, str(CHILD), command, store.objects.root, *words],
         env={**os.environ, **environ},
@@ -68,9 +70,7 @@ def watch(store: Store, child: subprocess.Popen[str]) -> list[int]:
 
 
 @pytest.mark.parametrize("point", [*POINTS, "data:before_publish"])
-def test_killed_at_every_point(
-    point: str, store: Store, tmp_path: Path, children: list[subprocess.Popen[str]]
-) -> None:
+def test_killed_at_every_point(point: str, store: Store, tmp_path: Path, children: list[subprocess.Popen[str]]) -> None:
     write(store, 1, key="one")
     child = start(children, "write", store, "2", "two", **{VARIABLE: point})
     seen = watch(store, child)

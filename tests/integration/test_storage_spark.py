@@ -35,7 +35,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield session
 
 
-@pytest.fixture(params=["plain", "a b", "100%", "a%20b", "é日本", "a#b", "{x,y}[z]"])
+@pytest.fixture(params=["plain", "a b", "100%", "a%20b", "é日本", "a#b", "what?", "{x,y}[z]"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return Store(Objects((tmp_path / request.param).as_uri()))
 
@@ -70,7 +70,7 @@ def test_an_empty_result_of_spark_is_a_table(spark: Any, tmp_path: Path) -> None
 def test_spark_output_that_is_not_there_or_broken_is_named(spark: Any, tmp_path: Path) -> None:
     store = Store(Objects(tmp_path.as_uri()))
     attempt = store.attempt("preprocess", DAY)
-    with pytest.raises(StorageError, match="no parquet file in .*/train"):
+    with pytest.raises(StorageError, match=r"no parquet file in .*/train"):
         attempt.adopt_spark_output("train")
     spark.range(5).repartition(2).write.mode("overwrite").parquet(attempt.uri("train"))
     broken = sorted((tmp_path / attempt.folder / "train").glob("*.parquet"))[1]

@@ -89,9 +89,10 @@ class Rides:
         return validate(plan, StageIO(self.store, {"ingest": read.ref}, self.folder))
 
     def blocked(self, night: str = NIGHT) -> str:
+        before = self.store.versions("validate", self.plan(night).interval.key)
         with pytest.raises(ValidationFailed) as caught:
             self.night(night)
-        assert self.store.versions("validate", self.plan(night).interval.key) == []
+        assert self.store.versions("validate", self.plan(night).interval.key) == before
         return caught.value.message
 
     def valid(self, day: str) -> Manifest | None:
@@ -130,7 +131,7 @@ def test_a_good_night_publishes_every_day_with_its_statistics(rides: Rides):
     assert day.result["columns"]["km"] == {"type": "double", "nulls": 0, "min": 0.5, "max": 39.5, "mean": 20.0}
     page = rides.store.read(manifest, "docs/index.html").decode()
     assert "Great Expectations" in page
-    assert "between" in page
+    assert "must be greater than or equal to" in page
     assert json.loads(rides.store.read(manifest, "verdict.json"))["verdict"] == "passed"
 
 
@@ -171,7 +172,7 @@ def test_a_share_above_mostly_blocks_the_day_and_keeps_the_good_ones(rides: Ride
     assert rides.valid(DAYS[3]) is None
     assert all(rides.valid(day) for day in DAYS if day != DAYS[3])
     uri = message.split("evidence: ")[1].split()[0]
-    assert "between" in Path(urlsplit(uri).path).read_text()
+    assert "10 unexpected values found" in Path(urlsplit(uri).path).read_text()
     rejected = rides.store.latest("rejected", DAYS[3])
     assert rejected is not None
     assert rejected.outputs["quarantine"].rows == 10
@@ -193,6 +194,14 @@ def test_more_than_the_budget_blocks(rides: Rides):
         f"{DAYS[7]}: 1 of 40 rows would be quarantined (2.50%; quarantine.max_fraction allows 1.00%): "
         "1 × km: between 0 and 100" in message
     )
+
+
+def test_a_day_that_is_blocked_by_its_budget_has_a_page_too(rides: Rides):
+    rides.options = {"quarantine": {"max_fraction": 0}}
+    rides.write(DAYS[1], change=only(1, f"1,{DAYS[1]}T10:00:00Z,inf,Bonn,1"))
+    message = rides.blocked()
+    assert "1 × km is infinite" in message
+    assert "/docs/index.html" in message
 
 
 def test_duplicates_are_set_aside(rides: Rides):

@@ -134,7 +134,7 @@ def spoil_gzip(site: Site) -> None:
     path.unlink()
     (site.data / f"{day}.csv.gz").write_bytes(whole[: len(whole) // 2])
     spec = site.models / "parcels.yaml"
-    spec.write_text(spec.read_text().replace("%Y-%m-%d.csv", "%Y-%m-%d.csv*"))
+    spec.write_text(spec.read_text().replace('%Y-%m-%d.csv"', '%Y-%m-%d.csv*", format: csv'))
 
 
 def spoil_by_emptying(site: Site) -> None:

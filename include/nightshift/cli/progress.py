@@ -53,7 +53,10 @@ class JobLine:
     def parse(cls, line: str) -> JobLine | None:
         """The job's line inside a line of output, or None."""
         found = JOB_LINE.search(ANSI.sub("", line))
-        return cls(found["level"].upper(), found["stage"], found["message"].rstrip()) if found else None
+        if found is None:
+            return None
+        message = found["message"].rstrip().removeprefix(f"{found['stage']}: ")
+        return cls(found["level"].upper(), found["stage"], message)
 
 
 @dataclass(frozen=True)

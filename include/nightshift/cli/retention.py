@@ -28,7 +28,7 @@ from nightshift.settings import Settings
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def retention(
-    model: str, dry_run: bool, keep_days: int, keep_versions: int, garbage_hours: float, as_json: bool
+    *, model: str, dry_run: bool, keep_days: int, keep_versions: int, garbage_hours: float, as_json: bool
 ) -> None:
     """Delete what no manifest, night or champion of MODEL needs any more.
 

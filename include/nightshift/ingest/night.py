@@ -88,6 +88,7 @@ class Night:
         before = self._published()
         due = self._due(before)
         read = [(file, self._read(file)) for file in _distinct(due.values())]
+        log.info("read %s rows from %s", f"{sum(rows.count for _, rows in read):,}", _named(read))
         side_rows = {name: [self.tables[name].read(file) for file in files] for name, files in self.side_files.items()}
         split, types = self._split(due, read, before)
         self._book_dayless(split, before)
@@ -148,7 +149,7 @@ class Night:
                         f"{file.name} has no column {column}, which {place} names; its columns: {', '.join(there)}.",
                         hint=did_you_mean(column, there) or f"correct the file, or {place} in the model spec",
                     )
-        log.info("read %s: %s rows", file.name, f"{rows.count:,}")
+        log.debug("read %s: %s rows", file.name, f"{rows.count:,}")
         return rows
 
     def _split(
@@ -287,6 +288,10 @@ def _require_files(name: str, table: Source) -> Files:
 
 def _distinct(groups: Iterable[Files]) -> list[SourceFile]:
     return list(dict.fromkeys(file for files in groups for file in files))
+
+
+def _named(read: Sequence[tuple[SourceFile, FileRows]]) -> str:
+    return read[0][0].name if len(read) == 1 else f"{len(read)} files"
 
 
 def _listed(days: Sequence[Interval]) -> str:

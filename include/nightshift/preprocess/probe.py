@@ -37,9 +37,23 @@ def probe_rows(train: pa.Table, request: Request, transforms: bytes) -> pa.Table
 
     real = train.take(_evenly(train.num_rows, REAL_ROWS))
     changes = list(_changes(train, request, transforms))[: MOST_ROWS - real.num_rows]
-    bases = real.take(_evenly(real.num_rows, len(changes), cycle=True)).to_pylist()
+    bases = _complete(train, [name for name, _ in request])
+    bases = bases.take(_evenly(bases.num_rows, len(changes), cycle=True)).to_pylist()
     changed = [{**base, **change} for base, change in zip(bases, changes, strict=True)]
     return pa.concat_tables([real, pa.Table.from_pylist(changed, schema=train.schema)])
+
+
+def _complete(train: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Up to 100 rows in which every feature has a value, so that a change is the only corner of its row."""
+    import pyarrow.compute as pc
+
+    mask = None
+    for name in names:
+        there = pc.is_valid(train.column(name))
+        mask = there if mask is None else pc.and_(mask, there)
+    complete = train if mask is None else train.filter(mask)
+    complete = complete if complete.num_rows else train
+    return complete.take(_evenly(complete.num_rows, REAL_ROWS))
 
 
 def _evenly(rows: int, wanted: int, *, cycle: bool = False) -> list[int]:

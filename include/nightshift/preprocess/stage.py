@@ -23,9 +23,10 @@ from nightshift.preprocess.prepared import (
 )
 from nightshift.preprocess.probe import probe_rows
 from nightshift.preprocess.views import register
-from nightshift.spark import session, spark_path
+from nightshift.spark import session
 from nightshift.stage import StageIO, StageResult, once
 from nightshift.storage import Attempt, Ref
+from nightshift.storage.store import GLOB
 from nightshift.transforms import Transforms
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _write(
     files = math.ceil(rows / ROWS_PER_FILE)
     spread = frame.coalesce(1) if files == 1 else frame.repartitionByRange(files, *prepared.key)
     ordered = spread.sortWithinPartitions(*prepared.key)
-    ordered.selectExpr(*_columns(prepared, transforms)).write.parquet(spark_path(attempt.uri(name)))
+    ordered.selectExpr(*_columns(prepared, transforms)).write.parquet(attempt.uri(name))
     attempt.adopt_spark_output(name)
 
 
@@ -128,7 +129,7 @@ def _write_probe(
     rows = probe_rows(train, transforms.request_columns, transforms.to_json())
     path = io.scratch / "probe.parquet"
     pq.write_table(rows, path, coerce_timestamps="us")
-    frame = spark.read.parquet(spark_path(path.as_uri())).selectExpr("*", f"CAST(NULL AS TINYINT) AS {LABEL}")
+    frame = spark.read.parquet(GLOB.sub(r"\\\1", f"file://{path}")).selectExpr("*", f"CAST(NULL AS TINYINT) AS {LABEL}")
     _write(frame, prepared, transforms, attempt, PROBE, rows=rows.num_rows)
 
 

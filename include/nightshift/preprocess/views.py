@@ -6,15 +6,14 @@ only nulls, whose type means nothing. The parquet footers say so, and the view h
 
 from __future__ import annotations
 
-import io as stdlib_io
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from nightshift.errors import DataError, IntegrityError
 from nightshift.plan import Plan
-from nightshift.spark import spark_path
 from nightshift.storage import Manifest, Ref, Store
 
 if TYPE_CHECKING:
@@ -31,14 +30,14 @@ class Snapshot:
     """One parquet file and what its footer says.
 
     Attributes:
-        uri: Where it is.
+        path: Where it is, as Spark takes it.
         ref: The version it belongs to.
         rows: How many rows it has.
         types: Arrow type of each column.
         empty: Columns that hold nothing but nulls.
     """
 
-    uri: str
+    path: str
     ref: Ref
     rows: int
     types: Mapping[str, pa.DataType]
@@ -83,13 +82,12 @@ def _snapshots(store: Store, manifest: Manifest) -> list[Snapshot]:
     import pyarrow.parquet as pq
 
     prefix = manifest.outputs[ROWS].prefix + "/"
+    entries = [entry for entry in manifest.files if entry.path.startswith(prefix)]
     found = []
-    for entry in manifest.files:
-        if entry.path.startswith(prefix):
-            footer = pq.read_metadata(stdlib_io.BytesIO(store.read(manifest, entry.path)))
-            types = {field.name: _plain(field.type) for field in footer.schema.to_arrow_schema()}
-            uri = store.objects.uri(f"{manifest.folder}/{entry.path}")
-            found.append(Snapshot(uri, manifest.ref, footer.num_rows, types, _empty_columns(footer)))
+    for entry, path in zip(entries, store.uris(manifest, ROWS), strict=True):
+        footer = pq.read_metadata(BytesIO(store.read(manifest, entry.path)))
+        types = {field.name: _plain(field.type) for field in footer.schema.to_arrow_schema()}
+        found.append(Snapshot(path, manifest.ref, footer.num_rows, types, _empty_columns(footer)))
     return found
 
 
@@ -104,6 +102,8 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 def _empty_columns(footer: pa.parquet.FileMetaData) -> frozenset[str]:
     """Columns whose statistics count as many nulls as rows; those without statistics are not empty."""
+    if footer.num_rows == 0:
+        return frozenset(footer.schema.to_arrow_schema().names)
     nulls: dict[str, int] = {}
     for group in (footer.row_group(number) for number in range(footer.num_row_groups)):
         for column in (group.column(number) for number in range(group.num_columns)):
@@ -180,4 +180,4 @@ def _read(spark: SparkSession, files: list[Snapshot], types: Mapping[str, pa.Dat
         same = field.name in physical and stored[field.name].dataType.simpleString() == target
         value = f"`{field.name}`" if field.name in physical else "NULL"
         columns.append(value if same else f"CAST({value} AS {target}) AS `{field.name}`")
-    return spark.read.schema(stored).parquet(*(spark_path(file.uri) for file in files)).selectExpr(*columns)
+    return spark.read.schema(stored).parquet(*(file.path for file in files)).selectExpr(*columns)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nightshift.model.session import Scorer
-from nightshift.plan import Plan, digest_of
+from nightshift.plan import STAGES, Plan, digest_of
 from nightshift.register.parity_gate import ParityReport
 from nightshift.registry.mlflow_registry import DatasetUse, Submission
 from nightshift.stage import StageIO
@@ -108,7 +108,8 @@ def _metrics(evaluation: Mapping[str, Any], train: Manifest, parity: ParityRepor
 
 
 def _tags(plan: Plan, io: StageIO, verdict: Mapping[str, Any], digest: str) -> dict[str, str]:
-    stages = {name: io.given(name) for name in io.upstream}
+    before = STAGES[: STAGES.index("register")]
+    stages = {name: io.given(name) for name in before if name in io.upstream}
     lineage = {
         **{f"nightshift.{name}": str(manifest.ref) for name, manifest in stages.items()},
         **{f"nightshift.{name}.stage_key": manifest.stage_key for name, manifest in stages.items()},

@@ -210,7 +210,6 @@ class Registry:
     def _logged_model(self, experiment_id: str, run_id: str, submission: Submission, scratch: Path) -> tuple[str, str]:
         """Id and location of the uploaded model, its bytes read back and compared."""
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
-        from mlflow.models import Model
 
         there = self._client.search_logged_models(
             [experiment_id], filter_string=f"tags.`{RUN_KEY}` = '{submission.run_key}'"
@@ -223,11 +222,8 @@ class Registry:
         )
         self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
         folder = scratch / logged.model_id
-        about = Model(
-            artifact_path=logged.artifact_location, run_id=run_id, model_uuid=logged.model_id, model_id=logged.model_id
-        )
         write_model_folder(
-            folder, submission.graph, columns=submission.columns, example=submission.example, model=about
+            folder, submission.graph, columns=submission.columns, example=submission.example, logged=logged
         )
         self._client.log_model_artifacts(logged.model_id, str(folder))
         self._require_bytes(logged.artifact_location, submission.digest, scratch / f"{logged.model_id}-read-back")

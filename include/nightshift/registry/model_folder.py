@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlflow.models import Model, ModelSignature
+    from mlflow.entities import LoggedModel
+    from mlflow.models import ModelSignature
 
 GRAPH_FILE = "model.onnx"
 REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime", "pandas")
@@ -21,7 +22,7 @@ def write_model_folder(
     *,
     columns: Sequence[tuple[str, str]],
     example: Mapping[str, Sequence[Any]],
-    model: Model,
+    logged: LoggedModel,
 ) -> None:
     """Write ``MLmodel``, the graph, its requirements, signature and input example.
 
@@ -33,26 +34,32 @@ def write_model_folder(
         graph: Bytes of the ONNX graph.
         columns: Request columns, as name and kind (``numeric``, ``categorical``).
         example: A few values of each request column; null means missing.
-        model: MLflow's description of it, with its ids.
+        logged: MLflow's record of the model, made before its files.
     """
+    import mlflow.onnx
     import onnx
+    from mlflow.models import Model
 
-    with warnings.catch_warnings():
-        # MLflow warns about its own type hints when its flavours are imported.
-        warnings.simplefilter("ignore")
-        import mlflow.onnx
-
-    mlflow.onnx.save_model(
-        onnx.load_model_from_string(graph),
-        str(folder),
-        mlflow_model=model,
-        signature=signature(columns),
-        input_example=_tensors(columns, example),
-        # Said here, or MLflow starts a process to infer them: seconds, and both builds of xgboost at once.
-        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-        save_as_external_data=False,
-        onnx_execution_providers=["CPUExecutionProvider"],
+    about = Model(
+        artifact_path=logged.artifact_location,
+        run_id=logged.source_run_id,
+        model_uuid=logged.model_id,
+        model_id=logged.model_id,
     )
+    with warnings.catch_warnings():
+        # MLflow warns about its own type hints when it loads its flavours, here.
+        warnings.simplefilter("ignore")
+        mlflow.onnx.save_model(
+            onnx.load_model_from_string(graph),
+            str(folder),
+            mlflow_model=about,
+            signature=signature(columns),
+            input_example=_tensors(columns, example),
+            # Said here, or MLflow starts a process to infer them: seconds, and both builds of xgboost at once.
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            save_as_external_data=False,
+            onnx_execution_providers=["CPUExecutionProvider"],
+        )
     # MLflow parses the graph and writes it again; the bytes that were judged are the ones that are kept.
     (folder / GRAPH_FILE).write_bytes(graph)
 

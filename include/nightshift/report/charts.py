@@ -119,7 +119,8 @@ def scores(bins: Sequence[ScoreBin], *, threshold: float | None) -> Markup:
     width, height = 340, 300
     positives, negatives = sum(bin_.positives for bin_ in bins), sum(bin_.negatives for bin_ in bins)
     shares = [(bin_.positives / max(positives, 1), bin_.negatives / max(negatives, 1)) for bin_ in bins]
-    top = max((max(pair) for pair in shares), default=1.0) or 1.0
+    # Room above the tallest bar for the names of the classes.
+    top = 1.2 * (max((max(pair) for pair in shares), default=1.0) or 1.0)
     frame = Frame(Scale((0, 1), (44, width - 10)), Scale((-top, top), (height - 42, 10)), width, height)
     marks = []
     for bin_, (positive, negative) in zip(bins, shares, strict=True):

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from nightshift.plan import STAGES
 from nightshift.report import charts
-from nightshift.report.evaluation import Evaluation
+from nightshift.report.evaluation import Evaluation, Slice
 from nightshift.report.evidence import Evidence
 from nightshift.report.facts import facts
 from nightshift.spec.values import format_duration
@@ -109,7 +109,9 @@ def _template() -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(percent=_percent, count=_count, metric=_metric, signed=_signed, short=lambda digest: digest[:12])
+    environment.filters.update(
+        percent=_percent, count=_count, metric=_metric, signed=_signed, short=lambda digest: digest[:12]
+    )
     return environment.get_template("run.html")
 
 
@@ -170,26 +172,37 @@ def _pictures(evidence: Evidence, evaluation: Evaluation | None) -> Mapping[str,
     return made
 
 
-def _slices(evaluation: Evaluation | None) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Slices by column, each with its drawings, the largest slice first."""
-    if evaluation is None or not evaluation.slices:
+@dataclass(frozen=True)
+class SliceCard:
+    """The slices by one column.
+
+    Attributes:
+        column: Its name.
+        lines: Slices with an AUC, each with its drawing; evaluate lists the largest first.
+        small: Those with too few rows for one.
+    """
+
+    column: str
+    lines: list[tuple[Slice, Markup]]
+    small: list[Slice]
+
+
+def _slices(evaluation: Evaluation | None) -> list[SliceCard]:
+    if evaluation is None:
         return []
-    values = [value for one in evaluation.slices for value in (one.challenger, one.champion) if value is not None]
-    if not values:
-        return []
-    low, high = min(values), max(values)
-    biggest = max(one.rows for one in evaluation.slices)
-    by_column: dict[str, list[dict[str, Any]]] = {}
+    overall = evaluation.challenger_auc
+    values = [auc for one in evaluation.slices for auc in (one.challenger, one.champion, overall) if auc is not None]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    cards: dict[str, SliceCard] = {}
     for one in evaluation.slices:
-        drawn = Markup("")
-        if one.challenger is not None:
-            overall = evaluation.challenger_auc if evaluation.challenger_auc is not None else one.challenger
-            drawn = charts.dots(
-                one.challenger, one.champion, low=min(low, overall), high=max(high, overall), overall=overall
-            )
-        rows = charts.bar(one.rows / biggest, class_="quiet")
-        by_column.setdefault(one.column, []).append({"slice": one, "dots": drawn, "bar": rows})
-    return [(name, sorted(made, key=lambda one: -one["slice"].rows)) for name, made in by_column.items()]
+        card = cards.setdefault(one.column, SliceCard(one.column, [], []))
+        if one.challenger is None:
+            card.small.append(one)
+        else:
+            tick = one.challenger if overall is None else overall
+            drawn = charts.dots(one.challenger, one.champion, low=low, high=high, overall=tick)
+            card.lines.append((one, drawn))
+    return list(cards.values())
 
 
 def _importances(card: Mapping[str, Any]) -> list[tuple[str, float, Markup]]:
@@ -214,6 +227,7 @@ def _stages(evidence: Evidence) -> list[StageLine]:
             told = _told(evidence, stage, result)
         elif evidence.outcome.failed_stage == stage:
             state = "failed" if evidence.outcome.kind == "failed" else "skipped"
+            told = evidence.outcome.error.message.splitlines()[0] if evidence.outcome.error else ""
         lines.append(
             StageLine(
                 name=stage,

@@ -53,7 +53,7 @@ class Attempt:
         return self._outputs
 
     def uri(self, path: str) -> str:
-        """Where Spark writes a table of this attempt."""
+        """Where Spark writes a table of this attempt, as ``DataFrame.write`` takes it: not percent-encoded."""
         return self.store.objects.spark_path(f"{self.folder}/{check_name(path, what='path')}")
 
     def put(self, path: str, data: bytes, *, incidental: bool = False) -> None:

@@ -30,8 +30,9 @@ __all__ = ["Attempt", "Store"]
 
 log = logging.getLogger(__name__)
 
-MANIFEST_NAME = re.compile(r"v(\d{6})\.json")
+# What Hadoop's glob patterns read as more than itself.
 GLOB = re.compile(r"([\\{}\[\]*?])")
+MANIFEST_NAME = re.compile(r"v(\d{6})\.json")
 
 
 class Store:
@@ -195,7 +196,7 @@ class Store:
         return pa.concat_tables(tables, promote_options="default")
 
     def uris(self, manifest: Manifest, output: str) -> list[str]:
-        """The parquet files of one table, as paths for ``spark.read``, which takes them as glob patterns.
+        """The parquet files of one table as ``spark.read`` takes them: glob patterns, not percent-encoded.
 
         Spark reads them unchecked.
         """

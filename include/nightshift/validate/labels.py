@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nightshift.errors import ValidationFailed
 from nightshift.plan import Interval, Plan
 
 
@@ -38,20 +39,41 @@ def window_labels(plan: Plan, days: Mapping[Interval, Mapping[str, Any]]) -> dic
     return sums
 
 
-def window_problems(plan: Plan, sums: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Windows that nothing can be learned from or judged on, in words."""
-    found = []
+def require_labels(plan: Plan, sums: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Refuse windows that nothing can be learned from, or judged on.
+
+    Args:
+        plan: The night.
+        sums: What ``window_labels`` gives.
+
+    Returns:
+        Warnings of windows that are shorter than they should be.
+
+    Raises:
+        ValidationFailed: A window has no days, no labels, or only one class.
+    """
+    problems, warnings = [], []
     for name, window in (("train", plan.windows.train), ("holdout", plan.windows.holdout)):
-        labels = sums[name]
-        labelled, positives = labels["labelled"], labels["positives"]
-        if not labels["days"]:
-            found.append(f"the {name} window {window} has no days: the source begins later (source.since)")
-        elif not labelled:
-            found.append(f"the {name} window {window} has no labelled row in {labels['days']} days")
-        elif positives in (0, labelled):
-            only = "negative" if positives == 0 else "positive"
-            found.append(
-                f"the {name} window {window} has only {only} labels: {labelled:,} rows in {labels['days']} days, "
-                f"label.positive is {plan.spec.label.positive!r}"
-            )
-    return found
+        problem = _problem(f"the {name} window {window}", sums[name], plan.spec.label.positive)
+        problems += [problem] if problem else []
+        wanted = len(list(window.days()))
+        if sums[name]["days"] < wanted:
+            warnings.append(f"the {name} window {window} has {sums[name]['days']} of its {wanted} days (source.since)")
+    if problems:
+        raise ValidationFailed(
+            f"night {plan.interval.night}: nothing can be learned from these labels:\n  " + "\n  ".join(problems),
+            hint="check label.column and label.positive, or begin with a later night",
+        )
+    return warnings
+
+
+def _problem(title: str, labels: Mapping[str, int], rule: str) -> str | None:
+    labelled, positives = labels["labelled"], labels["positives"]
+    if not labels["days"]:
+        return f"{title} has no days: the source begins later (source.since)"
+    if not labelled:
+        return f"{title} has no labelled row in {labels['days']} days"
+    if positives in (0, labelled):
+        only = "negative" if positives == 0 else "positive"
+        return f"{title} has only {only} labels: {labelled:,} rows in {labels['days']} days, label.positive is {rule!r}"
+    return None

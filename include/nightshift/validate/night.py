@@ -13,8 +13,8 @@ from nightshift.plan import CODE_OF_STAGE, Interval, Plan, code_digest, digest_o
 from nightshift.stage import StageIO, StageResult, once
 from nightshift.storage import Attempt, Manifest, Ref
 from nightshift.validate.docs import PAGE, render
-from nightshift.validate.expectations import Suite
-from nightshift.validate.labels import unknown_labels, window_labels, window_problems
+from nightshift.validate.expectations import Judgement, Suite
+from nightshift.validate.labels import require_labels, unknown_labels, window_labels
 from nightshift.validate.neighbours import check_schema, check_volume
 from nightshift.validate.rows import check_rows
 from nightshift.validate.statistics import column_statistics, label_counts
@@ -69,7 +69,9 @@ class Night:
         valid: Published version of each good day.
         problems: What blocks the night, by day.
         evidence: URI of what was kept of each blocked day.
-        judged: Verdicts of this night.
+        judged: Days that were judged on this night.
+        warnings: What is worth a look in them.
+        documents: Pages about the night's own day, by name.
     """
 
     plan: Plan
@@ -79,7 +81,9 @@ class Night:
     valid: dict[Interval, Manifest] = field(default_factory=dict)
     problems: dict[str, list[str]] = field(default_factory=dict)
     evidence: dict[str, str] = field(default_factory=dict)
-    judged: list[DayVerdict] = field(default_factory=list)
+    judged: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    documents: Mapping[str, bytes] = field(default_factory=dict)
 
     def run(self) -> StageResult:
         before = self._published()
@@ -89,10 +93,9 @@ class Night:
             else:
                 self._judge(day, raw)
         labels = window_labels(self.plan, {day: manifest.result for day, manifest in self.valid.items()})
-        if not self.problems and (found := window_problems(self.plan, labels)):
-            self.problems[self.plan.interval.key] = found
         if self.problems:
             raise blocked(self.problems, self.evidence)
+        self.warnings += require_labels(self.plan, labels)
         inputs = {f"{VALID}/{day.key}": manifest.ref for day, manifest in self.valid.items()}
         return once(self.plan, self.io, STAGE, {**inputs, **self.tables}, lambda attempt: self._fill(attempt, labels))
 
@@ -137,7 +140,7 @@ class Night:
         check_volume(verdict, spec.volume, [manifest.result["rows_in"] for manifest in self.valid.values()])
         earlier = max(self.valid, default=None)
         same_schema = earlier is None or check_schema(verdict, self.valid[earlier].outputs["rows"].schema, earlier.key)
-        self._expect(verdict)
+        judgement = self._expect(verdict)
         labels = dict.fromkeys(LABELS, 0)
         if same_schema:
             check_rows(verdict, spec.key)
@@ -145,16 +148,19 @@ class Night:
             problem = unknown_labels(self.plan, day, labels)
             verdict.problems += [problem] if problem else []
         verdict.check_budget(spec.quarantine.max_fraction)
-        self.judged.append(verdict)
+        self.judged.append(day.key)
+        self.warnings += [f"{day.key}: {warning}" for warning in verdict.warnings]
+        if judgement is not None and (verdict.problems or day == self.plan.interval):
+            self.documents = verdict.documents = self._page(judgement, day.key)
         if verdict.problems:
             self._reject(day, verdict)
         else:
             self.valid[day] = self._publish(day, raw, verdict, labels)
 
-    def _expect(self, verdict: DayVerdict) -> None:
-        """Let Great Expectations judge a day; pages are made for the night's own day and for failures."""
+    def _expect(self, verdict: DayVerdict) -> Judgement | None:
+        """Let Great Expectations judge a day."""
         if self._suite is None:
-            return
+            return None
         judgement = self._suite.judge(verdict.rows)
         verdict.outcomes = judgement.outcomes
         for outcome in judgement.outcomes:
@@ -164,8 +170,7 @@ class Night:
             for position in judgement.failing[outcome.place]:
                 value = "" if column is None else f"; value is {str(column[position].as_py())[:40]!r}"
                 verdict.set_aside([position], f"{outcome.title}{value}")
-        if verdict.problems or verdict.day == self.plan.interval.key:
-            verdict.documents = {PAGE: render(judgement.result)}
+        return judgement
 
     # -- publishing ----------------------------------------------------------------------------------
 
@@ -207,16 +212,13 @@ class Night:
         log.error("%s is blocked: %d problems", day.key, len(verdict.problems))
 
     def _fill(self, attempt: Attempt, labels: Mapping[str, Any]) -> dict[str, Any]:
-        own = next((verdict for verdict in self.judged if verdict.day == self.plan.interval.key), None)
-        documents = own.documents if own is not None else self._own_documents()
-        for name, page in documents.items():
+        for name, page in (self.documents or self._own_documents()).items():
             attempt.put(name, page, incidental=True)
         results = [manifest.result for manifest in self.valid.values()]
         totals = {
             name: sum(result[name] for result in results) for name in ("rows_in", "rows_out", "quarantined", *LABELS)
         }
-        warnings = [f"{verdict.day}: {warning}" for verdict in self.judged for warning in verdict.warnings]
-        attempt.put("verdict.json", self._verdict(totals, labels, warnings))
+        attempt.put("verdict.json", self._verdict(totals, labels))
         log.info(
             "%d days in the window, %d judged now: %s rows in = %s out + %s quarantined; %s unlabelled",
             *(len(results), len(self.judged)),
@@ -227,7 +229,7 @@ class Night:
             "expectations": len(self.plan.spec.expectations),
             "days": len(results),
             "days_validated": len(self.judged),
-            "warnings": warnings,
+            "warnings": self.warnings,
         }
 
     def _own_documents(self) -> Mapping[str, bytes]:
@@ -235,9 +237,12 @@ class Night:
         if self._suite is None or self.plan.interval not in self.raw:
             return {}
         rows = self.io.store.read_table(self.raw[self.plan.interval], "rows")
-        return {PAGE: render(self._suite.judge(rows).result)}
+        return self._page(self._suite.judge(rows), self.plan.interval.key)
 
-    def _verdict(self, totals: Mapping[str, int], labels: Mapping[str, Any], warnings: list[str]) -> bytes:
+    def _page(self, judgement: Judgement, day: str) -> Mapping[str, bytes]:
+        return {PAGE: render(judgement.result, model=self.plan.model, day=day)}
+
+    def _verdict(self, totals: Mapping[str, int], labels: Mapping[str, Any]) -> bytes:
         """The night's ``verdict.json``: sums over the window, and every expectation over all days and on the own."""
         own = self.valid[self.plan.interval].result["expectations"] if self.plan.interval in self.valid else []
         window: dict[str, dict[str, Any]] = {}
@@ -261,7 +266,7 @@ class Night:
                 "totals": totals,
                 "labels": labels,
                 "expectations": {"own_day": own, "window": list(window.values())},
-                "warnings": warnings,
+                "warnings": self.warnings,
                 "days": days,
             }
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,7 +66,11 @@ class Outcome:
         return f"{self.title}: observed {self.observed}"
 
     def to_dict(self) -> dict[str, Any]:
-        return {**self.__dict__, "samples": list(self.samples)}
+        return {
+            **self.__dict__,
+            "samples": [_finite(value) for value in self.samples],
+            "observed": _finite(self.observed),
+        }
 
 
 @dataclass
@@ -140,6 +145,11 @@ class DayVerdict:
                 "expectations": [outcome.to_dict() for outcome in self.outcomes],
             }
         )
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no words for infinite numbers."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_json(value: Any) -> bytes:

@@ -11,13 +11,14 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 
 from nightshift.errors import NightshiftError
+from nightshift.report.nights import REPORT
+from nightshift.report.render import PAGE
 from nightshift.settings import Settings
 from nightshift.storage import Manifest, Store
 from nightshift_airflow.runs import interval_of
 from nightshift_airflow.ui.access import MAY_READ_RUNS, SIGNED_IN, run_of
 
 RETRAINING = re.compile(r"([a-z][a-z0-9_]{0,62})__retraining")
-REPORT = "report.html"
 # A report shows values that came with the data: nothing in it may run, and nothing may be fetched.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
@@ -45,7 +46,7 @@ def report(dag_id: str, run: Annotated[DagRun, Depends(run_of)]) -> HTMLResponse
                 f"Night {interval.night} has no report yet. It appears when deploy has run, or when a stage "
                 "fails; a night without data has none."
             )
-        return HTMLResponse(store.read(found, REPORT), headers=HEADERS)
+        return HTMLResponse(store.read(found, PAGE), headers=HEADERS)
     except NightshiftError as error:
         return _note(str(error))
 
@@ -53,8 +54,8 @@ def report(dag_id: str, run: Annotated[DagRun, Depends(run_of)]) -> HTMLResponse
 def _report_of(store: Store, interval: str, run_id: str) -> Manifest | None:
     """The newest report of this run; of the night, if another run did it."""
     newest: Manifest | None = None
-    for number in reversed(store.versions("report", interval)):
-        found = store.manifest("report", interval, number)
+    for number in reversed(store.versions(REPORT, interval)):
+        found = store.manifest(REPORT, interval, number)
         if found.result.get("run_id") == run_id:
             return found
         newest = newest or found

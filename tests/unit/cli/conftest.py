@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.fakes.published_night import MODELS, PublishedNight, copied_nights, three_nights
 
 from nightshift.cli.main import main
-from tests.fakes.published_night import MODELS, PublishedNight, copied_nights, three_nights
 
 
 @dataclass(frozen=True)

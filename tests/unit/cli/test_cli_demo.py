@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.fakes.published_night import PublishedNight
+from tests.unit.cli.conftest import Call
 
 from nightshift.cli import demo as demo_module
 from nightshift.cli import environment
 from nightshift.cli.demo import predict_command, started
 from nightshift.plan import STAGES
 from nightshift.settings import Settings
-from tests.fakes.published_night import PublishedNight
-from tests.unit.cli.conftest import Call
 
 LINE = "2026-11-20T09:54:44.509922Z [info     ] {} [nightshift_airflow.compute.local] loc=local.py:57"
 
@@ -39,16 +39,22 @@ def airflow(site: Path, nights_: list[PublishedNight], monkeypatch: pytest.Monke
 def say(scripts: Path, *lines: str, code: int = 0) -> None:
     program = scripts / "airflow"
     text = "".join(f"echo {shlex.quote(line)}\n" for line in lines)
-    program.write_text(f"#!/bin/sh\necho \"$@\" >> {scripts}/called\n{text}exit {code}\n")
+    program.write_text(f'#!/bin/sh\necho "$@" >> {scripts}/called\n{text}exit {code}\n')
     program.chmod(0o755)
 
 
 def night_lines(interval: str, *, reused: bool = False, until: str = "deploy") -> list[str]:
-    lines = ["2026-11-20T09:54:38.9Z [info     ] Filling up the DagBag from /x [airflow.dag_processing.dagbag] loc=dagbag.py:460"]
+    lines = [
+        "2026-11-20T09:54:38.9Z [info     ] Filling up the DagBag from /x [airflow.dag_processing.dagbag] loc=dagbag.py:460"
+    ]
     for stage in STAGES[: STAGES.index(until) + 1]:
-        lines.append(f"2026-11-20T09:54:39.0Z [info     ] [DAG TEST] starting task_id={stage} map_index=-1 [airflow.sdk] loc=dag.py:1501")
+        lines.append(
+            f"2026-11-20T09:54:39.0Z [info     ] [DAG TEST] starting task_id={stage} map_index=-1 [airflow.sdk] loc=dag.py:1501"
+        )
         lines.append(LINE.format(f"{stage}: night 2013-06-26 of flight_delays"))
-        told = f"succeeded, as published before: {stage}/{interval}@1" if reused else f"succeeded ({stage}/{interval}@1)"
+        told = (
+            f"succeeded, as published before: {stage}/{interval}@1" if reused else f"succeeded ({stage}/{interval}@1)"
+        )
         lines.append(LINE.format(f"{stage}: {told} in 4.2 s"))
     return lines
 
@@ -87,7 +93,9 @@ class TestFailure:
     def test_the_stage_the_last_lines_and_the_log(self, call: Call, airflow: Path) -> None:
         error = LINE.format("validate: 22 % of the rows fail").replace("[info     ]", "[error    ]")
         lines = night_lines("2013-06-25", until="ingest")
-        lines.append("2026-11-20T09:54:39.0Z [info     ] [DAG TEST] starting task_id=validate map_index=-1 [airflow.sdk] loc=dag.py:1501")
+        lines.append(
+            "2026-11-20T09:54:39.0Z [info     ] [DAG TEST] starting task_id=validate map_index=-1 [airflow.sdk] loc=dag.py:1501"
+        )
         say(airflow, *lines, error, "DagRun failed", code=1)
         called = call("demo")
         assert called.code == 1
@@ -119,10 +127,17 @@ class TestProcess:
     PROGRAM = "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); print(p.pid, flush=True); time.sleep(60)"
 
     def test_leaving_the_block_early_ends_the_whole_group(self) -> None:
-        with pytest.raises(KeyboardInterrupt), started([sys.executable, "-c", self.PROGRAM], os.environ, timeout=60) as process:
-            assert process.stdout is not None
-            child = int(process.stdout.readline())
-            raise KeyboardInterrupt
+        seen: list[tuple[subprocess.Popen[str], int]] = []
+
+        def interrupted() -> None:
+            with started([sys.executable, "-c", self.PROGRAM], os.environ, timeout=60) as process:
+                assert process.stdout is not None
+                seen.append((process, int(process.stdout.readline())))
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        ((process, child),) = seen
         assert process.returncode == -signal.SIGTERM
         assert gone(child)
 
@@ -150,7 +165,7 @@ def gone(pid: int, *, within: float = 5) -> bool:
 def test_the_line_to_paste_survives_a_shell(
     site: Path, nights_: list[PublishedNight], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = {"dep_delay": -3.5, "carrier": "O'Hare \"x\" $HOME"}
+    row = {"dep_delay": -3.5, "carrier": 'O\'Hare "x" $HOME'}
     monkeypatch.setattr("nightshift.cli.predict.example_row", lambda store, champion: row)
     command = predict_command(Settings.from_environment(), "flight_delays")
     assert command is not None
@@ -164,4 +179,3 @@ def test_the_line_to_paste_survives_a_shell(
 def test_no_champion_no_line_to_paste(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict_command(Settings.from_environment(), "flight_delays") is None
     assert "No example to predict" in capsys.readouterr().err
-

@@ -6,10 +6,10 @@ import sys
 
 import click
 import pytest
+from tests.unit.cli.conftest import Call
 
 from nightshift.cli.main import COMMANDS, GROUPS, nightshift
 from nightshift.errors import SpecError
-from tests.unit.cli.conftest import Call
 
 HEAVY = (
     "pandas",

@@ -4,13 +4,9 @@ import json
 from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
-
 from tests.fakes.published_night import PublishedNight, plan_of
 from tests.unit.cli.conftest import Call
-
-ROWS = pa.table({"dep_delay": pa.array([None, 2.5, 40.0]), "carrier": pa.array(["AA", "UA", "DL"])})
 
 
 def tiny_graph() -> bytes:
@@ -41,9 +37,7 @@ def tiny_graph() -> bytes:
 @pytest.fixture
 def champion(site: Path) -> PublishedNight:
     """A night whose model can really be scored."""
-    night = PublishedNight(
-        plan_of(site, date(2013, 6, 26)), graph=tiny_graph(), tables={"preprocess": {"holdout": ROWS}}, days=3
-    )
+    night = PublishedNight(plan_of(site, date(2013, 6, 26)), graph=tiny_graph(), days=3)
     night.publish()
     return night
 

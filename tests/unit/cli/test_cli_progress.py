@@ -107,10 +107,15 @@ class TestBoard:
         assert "deploy" in final
 
     def test_an_interrupted_stage_is_shown_as_failed(self) -> None:
-        written, board = self.text(terminal=False)
-        with pytest.raises(KeyboardInterrupt), board:
-            board.start("train")
-            raise KeyboardInterrupt
+        _, board = self.text(terminal=False)
+
+        def interrupted() -> None:
+            with board:
+                board.start("train")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
         assert board.states()["train"] == "failed"
 
     def test_text_of_a_job_is_never_taken_for_markup(self) -> None:

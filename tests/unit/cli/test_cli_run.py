@@ -5,14 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.fakes.published_night import PublishedNight
+from tests.unit.cli.conftest import Call
 
 from nightshift.errors import NightshiftError, ValidationFailed
 from nightshift.jobs.process import Job
 from nightshift.plan import STAGES
 from nightshift.stage import StageResult
 from nightshift.storage import Ref
-from tests.fakes.published_night import PublishedNight
-from tests.unit.cli.conftest import Call
 
 NIGHT = ("run", "flight_delays", "--night", "2013-06-28")
 

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.unit.cli.conftest import Call, Called
 
 from nightshift.cli import doctor as doctor_module
 from nightshift.cli import environment, setup
 from nightshift.errors import SettingsError
 from nightshift.java import Java
 from nightshift.settings import Settings
-from tests.unit.cli.conftest import Call, Called
 
 
 @pytest.fixture
@@ -105,12 +105,14 @@ class TestInit:
 
 class TestEnvSh:
     def test_sourcing_it_gives_exactly_these_variables(self, tmp_path: Path) -> None:
-        odd = tmp_path / "it's a \"folder\" $HOME"
+        odd = tmp_path / 'it\'s a "folder" $HOME'
         settings = Settings.from_environment({"NIGHTSHIFT_MODELS": str(odd / "dags" / "models")})
         path = tmp_path / "env.sh"
         path.write_text(environment.env_sh(settings, java_home=odd / "java"))
         command = f". {shlex.quote(str(path))} && . {shlex.quote(str(path))} && env -0"
-        done = subprocess.run(["sh", "-c", command], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["sh", "-c", command], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
+        )
         found = dict(line.split("=", 1) for line in done.stdout.split("\0") if "=" in line)
         expected = environment.airflow_environment(settings, java_home=odd / "java")
         assert {name: found[name] for name in expected} == expected
@@ -196,7 +198,9 @@ class TestDoctor:
         }
 
     def test_a_store_that_lets_two_writers_win(self, doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("nightshift.storage.objects.Objects.create", lambda self, name, data: self.write(name, data) or True)
+        monkeypatch.setattr(
+            "nightshift.storage.objects.Objects.create", lambda self, name, data: self.write(name, data) or True
+        )
         assert "let a second writer win" in doctor()["Storage"]["found"]
 
     def test_a_store_that_cannot_be_opened(self, doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:

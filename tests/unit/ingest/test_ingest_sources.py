@@ -6,7 +6,9 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import obstore
 import pytest
+from obstore.store import MemoryStore
 
 from nightshift.errors import SourceError, StorageError
 from nightshift.ingest.sources import open_source
@@ -111,3 +113,20 @@ def test_a_missing_package_or_file_is_named(package: str):
         open_source(PackageTable(kind="package", package=package, file="north/data/tide.csv")).files(None)
     assert "has no file north/data/tide.csv; data files there: north/data/tides.csv" in caught.value.message
     assert caught.value.hint == "did you mean north/data/tides.csv?"
+
+
+def test_an_object_store_is_looked_into_level_by_level():
+    bucket = MemoryStore()
+    for name in (
+        "rides/2024-03-04/a.csv",
+        "rides/2024-03-04/_temporary/b.csv",
+        "rides/2024-03-05/a.csv",
+        "other/x.csv",
+    ):
+        obstore.put(bucket, name, b"id,at\n1,2024-03-04\n")
+    source = files("s3://bucket/rides/%F/*.csv")
+    source.__dict__["_store"] = bucket
+    (file,) = source.files(DAY)
+    assert file.name == "s3://bucket/rides/2024-03-04/a.csv"
+    assert source.read(file).table.num_rows == 1
+    assert source.looked_for(DAY) == "s3://bucket/rides/2024-03-04/*.csv"

@@ -4,7 +4,6 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-
 from tests.fakes.published_night import PublishedNight, copied_nights, plan_of, three_nights
 
 

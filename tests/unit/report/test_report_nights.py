@@ -3,11 +3,12 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+from tests.fakes.published_night import PublishedNight, plan_of
+
 from nightshift.errors import ValidationFailed
 from nightshift.report import render_run
 from nightshift.report.nights import lineage, night_of, nights
 from nightshift.storage import Store
-from tests.fakes.published_night import PublishedNight, plan_of
 
 
 def test_three_nights(nights_: list[PublishedNight]) -> None:

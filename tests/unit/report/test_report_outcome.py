@@ -4,11 +4,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.fakes.published_night import PublishedNight, plan_of
 
 from nightshift.errors import NightSkipped, ValidationFailed
 from nightshift.report.outcome import outcome_of
 from nightshift.stage import StageResult
-from tests.fakes.published_night import PublishedNight, plan_of
 
 
 def told(stage: str, status: str = "succeeded", reason: str | None = None, **summary: object) -> StageResult:

@@ -3,18 +3,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from tests.fakes.published_night import PublishedNight, demo_spec, plan_of
 
 from nightshift.errors import StorageError, ValidationFailed
 from nightshift.report import render_run
 from nightshift.report.evidence import Evidence
 from nightshift.report.nights import nights
 from nightshift.report.page import html
-from tests.fakes.published_night import PublishedNight, demo_spec, plan_of
 
 VOID = {"meta", "br"}
 ATTACK = """<script>alert("1")</script><img src=x onerror='alert(2)'>"""
@@ -83,7 +84,7 @@ class TestContent:
             "71,520",
             "2,310",
             "12,345",
-            "too few rows to judge",
+            "Too few rows to judge: HA (14).",
             "68.0 %",
             "threshold 0.31",
             "2013-05-24: 21 rows have a dep_delay above 1500",
@@ -173,19 +174,20 @@ class TestSafety:
 
     def test_an_error_message_is_text(self, early: PublishedNight) -> None:
         page = Page(rendered(early, validate=ValidationFailed(ATTACK, hint=ATTACK)))
-        assert page.text.count(ATTACK) == 2
+        assert page.text.count(ATTACK) == 3
         assert "script" not in page.tags
         assert "img" not in page.tags
 
     def test_values_of_the_data_are_text(self, root: Path) -> None:
+        from tests.fakes.published_night import evaluation
+
         from nightshift.report.evaluation import Evaluation
         from nightshift.report.page import _slices
-        from tests.fakes.published_night import evaluation
 
         evidence = evaluation(0.92, None, None)
         evidence["slices"][0]["value"] = ATTACK
-        ((column, lines),) = _slices(Evaluation.read(evidence))
-        assert (column, lines[0]["slice"].value) == ("carrier", ATTACK)
+        (card,) = _slices(Evaluation.read(evidence))
+        assert (card.column, card.lines[0][0].value) == ("carrier", ATTACK)
 
     def test_no_script_no_style_attribute_nothing_from_elsewhere(self, page: str) -> None:
         seen = Page(page)
@@ -213,13 +215,15 @@ class TestForm:
     def test_light_dark_and_paper(self, page: str) -> None:
         assert "@media screen and (prefers-color-scheme: dark)" in page
         assert "@media print" in page
-        light = dict(re.findall(r"(--[a-z-]+): ([^;]+);", page.split("prefers-color-scheme")[0]))
-        dark = dict(re.findall(r"(--[a-z-]+): ([^;]+);", page.split("prefers-color-scheme")[1].split("* {")[0]))
+        light = dict(re.findall(r"(--[a-z-]+): ([^;]+);", page.split("prefers-color-scheme", maxsplit=1)[0]))
+        dark = dict(
+            re.findall(r"(--[a-z-]+): ([^;]+);", page.split("prefers-color-scheme")[1].split("* {", maxsplit=1)[0])
+        )
         assert light.keys() == dark.keys()
         assert all(light[name] != dark[name] for name in light)
 
     def test_every_colour_is_a_variable(self, page: str) -> None:
-        rules = page.split("* { box-sizing")[1].split("@media print")[0]
+        rules = page.split("* { box-sizing")[1].split("@media print", maxsplit=1)[0]
         assert not re.search(r"#[0-9a-f]{3,8}\b", rules)
         assert set(re.findall(r"var\((--[a-z-]+)\)", page)) <= set(re.findall(r"(--[a-z-]+):", page))
 
@@ -255,3 +259,37 @@ class TestPublishing:
         assert manifest is not None
         copy = root / "home" / "reports" / "flight_delays" / "2013-06-27.html"
         assert copy.read_bytes() == nights_[1].store.read(manifest, "report.html")
+
+
+class TestMlflow:
+    @pytest.fixture
+    def night(self, nights_: list[PublishedNight]) -> PublishedNight:
+        """A night that was registered in MLflow."""
+        night = nights_[1]
+        register = night.results["register"]
+        night.results["register"] = replace(register, summary={**register.summary, "mlflow_run_id": "run-7"})
+        return night
+
+    def test_the_page_is_kept_with_the_run(self, night: PublishedNight, monkeypatch: pytest.MonkeyPatch) -> None:
+        logged: list[tuple[str, str, bytes]] = []
+
+        class Registry:
+            def __init__(self, uri: str, model: str) -> None:
+                self.uri = uri
+
+            def log_artifact(self, run_id: str, path: Path) -> None:
+                logged.append((run_id, path.name, path.read_bytes()))
+
+        monkeypatch.setattr("nightshift.registry.mlflow_registry.Registry", Registry)
+        page = rendered(night)
+        assert logged == [("run-7", "report.html", page.encode())]
+
+    def test_mlflow_being_away_costs_a_warning(
+        self, night: PublishedNight, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def away(uri: str, model: str) -> None:
+            raise StorageError("MLflow does not answer")
+
+        monkeypatch.setattr("nightshift.registry.mlflow_registry.Registry", away)
+        assert "model v2 replaced v1" in rendered(night)
+        assert "could not be logged to MLflow: MLflow does not answer" in caplog.text

@@ -177,7 +177,7 @@ def test_places(path: tuple[str | int, ...], is_key: bool, place: tuple[int, int
     assert root.place_of(path, key=is_key)[0] == place[0]
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.one_of(st.text(max_size=60), st.text(alphabet="ab:-[]{}\"'#&*!|>%@` \n\t,?", max_size=60)))
 def test_any_text_gives_a_mapping_or_a_problem(text: str) -> None:
     root, problems = read_yaml(text)
@@ -201,7 +201,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(TEXT, VALUES, max_size=4))
 def test_json_is_read_as_json(value: dict[str, Any]) -> None:
     assert read(json.dumps(value, ensure_ascii=False)) == value

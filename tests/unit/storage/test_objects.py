@@ -100,7 +100,7 @@ def test_a_full_disk_is_named(
     store: Store, monkeypatch: pytest.MonkeyPatch, write: Callable[[Objects, str, bytes], Any]
 ) -> None:
     break_put(monkeypatch, lands=False, say=FULL)
-    with pytest.raises(StorageError, match="no space left on the device: cannot write .*a/b") as caught:
+    with pytest.raises(StorageError, match=r"no space left on the device: cannot write .*a/b") as caught:
         write(store.objects, "a/b", b"x")
     assert "nightshift retention" in (caught.value.hint or "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -120,8 +121,10 @@ def test_files_of_removed_versions_stay_for_readers_that_hold_their_manifest(sto
     held = write(store, "raw", "2013-07-14", "a")
     for content in "bc":
         write(store, "raw", "2013-07-14", content)
-    retain(store, days=2)
-    retain(store, days=0.9)
+    long_ago = (NOW - timedelta(days=30)).timestamp()
+    os.utime(store.objects.local_path(f"{held.folder}/content.txt"), (long_ago, long_ago))
+    assert len(retain(store, days=2).versions) == 1
+    assert retain(store, days=0.9).attempts == ()
     assert store.read(held, "content.txt") == b"a"
     report = retain(store, days=2)
     assert report.attempts == (held.folder,)

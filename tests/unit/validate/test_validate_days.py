@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pytest
 
+from nightshift.errors import ValidationFailed
 from nightshift.plan import Interval, Plan
 from nightshift.spec.models import Label, ModelSpec, Volume
-from nightshift.validate.labels import unknown_labels, window_labels, window_problems
+from nightshift.validate.labels import require_labels, unknown_labels, window_labels
 from nightshift.validate.neighbours import check_schema, check_volume
 from nightshift.validate.statistics import column_statistics, label_counts
 from nightshift.validate.verdict import DayVerdict, Outcome, blocked
@@ -105,14 +107,25 @@ def test_labels_may_be_missing_until_they_should_be_known():
     ],
 )  # fmt: skip
 def test_both_classes_are_needed_in_both_windows(days: dict[int, dict[str, int]], problems: list[str]):
-    import re
-
     plan = a_plan()
     sums = window_labels(plan, {Interval.of_day(date(2024, 3, day)): found for day, found in days.items()})
-    found = window_problems(plan, sums)
+    if not problems:
+        assert require_labels(plan, sums) == []
+        return
+    with pytest.raises(ValidationFailed) as caught:
+        require_labels(plan, sums)
+    first, *found = caught.value.message.splitlines()
+    assert first == "night 2024-03-05: nothing can be learned from these labels:"
     assert len(found) == len(problems)
     for pattern, text in zip(problems, found, strict=True):
-        assert re.match(pattern, text)
+        assert re.match(pattern, text.strip())
+
+
+def test_a_window_that_begins_before_the_source_is_a_warning():
+    days = {Interval.of_day(date(2024, 3, day)): counts(5, 2) for day in (2, 3)}
+    assert require_labels(a_plan(), window_labels(a_plan(), days)) == [
+        "the train window [2024-03-01T00:00Z, 2024-03-03T00:00Z) has 1 of its 2 days (source.since)"
+    ]
 
 
 def test_statistics_fit_into_a_manifest():

@@ -1,0 +1,140 @@
+"""As much of S3 as the storage protocol asks for, in this process: conditional PUT, GET, ListObjectsV2, DELETE.
+
+It can lose answers: the request is carried out, the connection is dropped. No signatures are checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+PAGE = 20
+
+
+class S3Server(ThreadingHTTPServer):
+    """Buckets in memory. ``lose_answers`` is how many of the next successful writes are not answered."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.stored: dict[str, tuple[bytes, datetime]] = {}
+        self.lock = Lock()
+        self.lose_answers = 0
+        self.requests: list[str] = []
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: S3Server
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: a test reads ``requests``."""
+
+    def _key(self) -> str:
+        return unquote(urlsplit(self.path).path).lstrip("/")
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _error(self, status: int, code: str) -> None:
+        self._answer(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode())
+
+    def do_PUT(self) -> None:
+        data, server = self._body(), self.server
+        with server.lock:
+            server.requests.append(f"PUT {self._key()}")
+            if self.headers.get("If-None-Match") == "*" and self._key() in server.stored:
+                self._error(412, "PreconditionFailed")
+                return
+            server.stored[self._key()] = (data, datetime.now(UTC))
+            if server.lose_answers:
+                server.lose_answers -= 1
+                self.close_connection = True
+                return
+        self._answer(200, ETag=f'"{hashlib.md5(data).hexdigest()}"')
+
+    def do_GET(self) -> None:
+        query = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
+        with self.server.lock:
+            self.server.requests.append(f"GET {self._key()}")
+            stored = dict(self.server.stored)
+        if "list-type" in query:
+            self._list(stored, query)
+        elif self._key() in stored:
+            data, modified = stored[self._key()]
+            self._answer(
+                200, data, ETag=f'"{hashlib.md5(data).hexdigest()}"', Last_Modified=format_datetime(modified, usegmt=True)
+            )
+        else:
+            self._error(404, "NoSuchKey")
+
+    def _list(self, stored: dict[str, tuple[bytes, datetime]], query: dict[str, list[str]]) -> None:
+        bucket = self._key().rstrip("/") + "/"
+        prefix, delimiter = query.get("prefix", [""])[0], query.get("delimiter", [""])[0]
+        keys = sorted(key.removeprefix(bucket) for key in stored if key.startswith(bucket + prefix))
+        folders = sorted({prefix + k[len(prefix) :].split("/")[0] + "/" for k in keys if delimiter and "/" in k[len(prefix) :]})
+        if delimiter:
+            keys = [key for key in keys if "/" not in key[len(prefix) :]]
+        after = query.get("continuation-token", [""])[0]
+        keys = [key for key in keys if key > after]
+        page, rest = keys[:PAGE], keys[PAGE:]
+        contents = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(stored[bucket + key][0])}</Size><ETag>x</ETag>"
+            f"<LastModified>{stored[bucket + key][1]:%Y-%m-%dT%H:%M:%S.000Z}</LastModified></Contents>"
+            for key in page
+        )
+        common = "" if after else "".join(f"<CommonPrefixes><Prefix>{escape(f)}</Prefix></CommonPrefixes>" for f in folders)
+        token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if rest else ""
+        answer = f"<ListBucketResult><IsTruncated>{str(bool(rest)).lower()}</IsTruncated>{token}{contents}{common}</ListBucketResult>"
+        self._answer(200, answer.encode(), Content_Type="application/xml")
+
+    def do_POST(self) -> None:
+        body = self._body().decode()
+        keys = [unescape(key) for key in re.findall(r"<Key>(.*?)</Key>", body)]
+        with self.server.lock:
+            for key in keys:
+                self.server.requests.append(f"DELETE {key}")
+                self.server.stored.pop(f"{self._key().rstrip('/')}/{key}", None)
+        deleted = "".join(f"<Deleted><Key>{escape(key)}</Key></Deleted>" for key in keys)
+        self._answer(200, f"<DeleteResult>{deleted}</DeleteResult>".encode(), Content_Type="application/xml")
+
+
+def unescape(text: str) -> str:
+    from html import unescape
+
+    return unescape(text)
+
+
+@contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """A server on loopback for the length of a ``with`` block."""
+    server = S3Server()
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

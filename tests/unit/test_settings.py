@@ -1,0 +1,121 @@
+"""The environment as one object."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from nightshift.errors import SettingsError
+from nightshift.settings import Settings, project_root
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project, seen from a folder deep inside."""
+    (tmp_path / "dags" / "models").mkdir(parents=True)
+    deep = tmp_path / "notebooks" / "deep"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    return tmp_path
+
+
+def test_defaults_lie_beside_dags(project: Path) -> None:
+    assert Settings.from_environment({}) == Settings(
+        home=project / ".nightshift",
+        models=project / "dags" / "models",
+        env="dev",
+        storage=(project / ".nightshift" / "store").as_uri(),
+        mlflow_uri=f"sqlite:///{project}/.nightshift/mlflow.db",
+        python=sys.executable,
+        threads=2,
+    )
+
+
+def test_outside_a_project_the_current_folder_is_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert project_root() == tmp_path
+    assert Settings.from_environment({}).models == tmp_path / "dags" / "models"
+
+
+@pytest.mark.usefixtures("project")
+def test_every_variable_counts() -> None:
+    settings = Settings.from_environment(
+        {
+            "NIGHTSHIFT_HOME": "/state",
+            "NIGHTSHIFT_MODELS": "/specs",
+            "NIGHTSHIFT_ENV": "prod",
+            "NIGHTSHIFT_STORAGE": "s3://bucket/prefix",
+            "NIGHTSHIFT_MLFLOW_URI": "https://mlflow.example.com",
+            "NIGHTSHIFT_PYTHON": "/jobs/bin/python",
+            "NIGHTSHIFT_THREADS": "16",
+        }
+    )
+    assert settings == Settings(
+        home=Path("/state"),
+        models=Path("/specs"),
+        env="prod",
+        storage="s3://bucket/prefix",
+        mlflow_uri="https://mlflow.example.com",
+        python="/jobs/bin/python",
+        threads=16,
+    )
+
+
+@pytest.mark.usefixtures("project")
+def test_home_moves_what_lies_in_it() -> None:
+    settings = Settings.from_environment({"NIGHTSHIFT_HOME": "/state"})
+    assert settings.storage == "file:///state/store"
+    assert settings.mlflow_uri == "sqlite:////state/mlflow.db"
+
+
+def test_models_elsewhere_move_home(project: Path) -> None:
+    settings = Settings.from_environment({"NIGHTSHIFT_MODELS": "/bundle/dags/models"})
+    assert settings.home == Path("/bundle/.nightshift")
+    assert project not in settings.home.parents
+
+
+def test_folders_may_be_relative_and_begin_with_a_tilde(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/vera")
+    settings = Settings.from_environment({"NIGHTSHIFT_HOME": "~/state", "NIGHTSHIFT_MODELS": "models"})
+    assert settings.home == Path("/home/vera/state")
+    assert settings.models == project / "notebooks" / "deep" / "models"
+
+
+def test_an_empty_variable_is_no_variable(project: Path) -> None:
+    names = ("HOME", "MODELS", "ENV", "STORAGE", "MLFLOW_URI", "PYTHON", "THREADS")
+    assert Settings.from_environment({f"NIGHTSHIFT_{name}": "" for name in names}) == Settings.from_environment({})
+
+
+def test_the_process_environment_is_the_default(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_ENV", "stage")
+    assert Settings.from_environment().env == "stage"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("ENV", "Prod", "NIGHTSHIFT_ENV is 'Prod'"),
+        ("ENV", "../prod", "NIGHTSHIFT_ENV is '../prod'"),
+        ("ENV", "prod\n", "cannot be a prefix"),
+        ("ENV", "p" * 33, "cannot be a prefix"),
+        ("THREADS", "0", "NIGHTSHIFT_THREADS is '0'"),
+        ("THREADS", "-1", "use a whole number, 1 or more"),
+        ("THREADS", "two", "NIGHTSHIFT_THREADS is 'two'"),
+        ("THREADS", "²", "NIGHTSHIFT_THREADS is '²'"),
+        ("THREADS", "1.5", "NIGHTSHIFT_THREADS is '1.5'"),
+        ("STORAGE", "/data/store", "which is not a URI.\n  Hint: use s3://bucket/prefix, or file:///data/store"),
+        ("STORAGE", "file://data/store", "NIGHTSHIFT_STORAGE is 'file://data/store'"),
+        ("STORAGE", "bucket", "which is not a URI"),
+        ("STORAGE", "s3://me:geheim@bucket/x", "NIGHTSHIFT_STORAGE has a password in it"),
+        ("MLFLOW_URI", "https://me:geheim@mlflow.example.com/", "NIGHTSHIFT_MLFLOW_URI has a password in it"),
+        ("MLFLOW_URI", "postgresql://me:geheim@db/mlflow", "MLFLOW_TRACKING_PASSWORD"),
+    ],
+)
+@pytest.mark.usefixtures("project")
+def test_what_cannot_be_used_is_refused(name: str, value: str, said: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_environment({f"NIGHTSHIFT_{name}": value})
+    assert said in str(raised.value)
+    assert "geheim" not in str(raised.value)
