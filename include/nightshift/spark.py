@@ -151,12 +151,9 @@ def _start(builder_of: type[SparkSession], settings: Mapping[str, str], scratch:
 
     scratch.mkdir(parents=True, exist_ok=True)
     (scratch / "log4j2.properties").write_text(LOG4J)
-    builder = builder_of.builder
-    for name, value in settings.items():
-        builder = builder.config(name, value)
     with _environment(_variables(scratch)):
         try:
-            return builder.getOrCreate()
+            return builder_of.builder.config(map=dict(settings)).getOrCreate()
         except PySparkRuntimeError as error:
             raise JobError(
                 f"Spark's JVM did not start: {str(error).splitlines()[0]}",

@@ -39,6 +39,7 @@ class S3Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: S3Server
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         """Nothing: a test reads ``requests``."""
@@ -84,7 +85,10 @@ class Handler(BaseHTTPRequestHandler):
         elif self._key() in stored:
             data, modified = stored[self._key()]
             self._answer(
-                200, data, ETag=f'"{hashlib.md5(data).hexdigest()}"', Last_Modified=format_datetime(modified, usegmt=True)
+                200,
+                data,
+                ETag=f'"{hashlib.md5(data).hexdigest()}"',
+                Last_Modified=format_datetime(modified, usegmt=True),
             )
         else:
             self._error(404, "NoSuchKey")
@@ -93,7 +97,9 @@ class Handler(BaseHTTPRequestHandler):
         bucket = self._key().rstrip("/") + "/"
         prefix, delimiter = query.get("prefix", [""])[0], query.get("delimiter", [""])[0]
         keys = sorted(key.removeprefix(bucket) for key in stored if key.startswith(bucket + prefix))
-        folders = sorted({prefix + k[len(prefix) :].split("/")[0] + "/" for k in keys if delimiter and "/" in k[len(prefix) :]})
+        folders = sorted(
+            {prefix + k[len(prefix) :].split("/")[0] + "/" for k in keys if delimiter and "/" in k[len(prefix) :]}
+        )
         if delimiter:
             keys = [key for key in keys if "/" not in key[len(prefix) :]]
         after = query.get("continuation-token", [""])[0]
@@ -104,7 +110,9 @@ class Handler(BaseHTTPRequestHandler):
             f"<LastModified>{stored[bucket + key][1]:%Y-%m-%dT%H:%M:%S.000Z}</LastModified></Contents>"
             for key in page
         )
-        common = "" if after else "".join(f"<CommonPrefixes><Prefix>{escape(f)}</Prefix></CommonPrefixes>" for f in folders)
+        common = (
+            "" if after else "".join(f"<CommonPrefixes><Prefix>{escape(f)}</Prefix></CommonPrefixes>" for f in folders)
+        )
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if rest else ""
         answer = f"<ListBucketResult><IsTruncated>{str(bool(rest)).lower()}</IsTruncated>{token}{contents}{common}</ListBucketResult>"
         self._answer(200, answer.encode(), Content_Type="application/xml")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.contract.s3_server import S3Server, s3_server
 
 from nightshift.errors import IntegrityError, Overtaken, StorageError
 from nightshift.storage import Ref, Store, apply_retention
 from nightshift.storage.objects import Objects
-from tests.contract.s3_server import S3Server, s3_server
 
 STORES: dict[str, Callable[[Path], str]] = {
     "local disk": lambda folder: folder.as_uri(),
@@ -32,6 +32,11 @@ def s3() -> Iterator[S3Server]:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
             environ.setenv(name, "us-east-1")
         yield server
+
+
+@pytest.fixture(autouse=True)
+def without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.fixture(params=STORES, ids=list(STORES))

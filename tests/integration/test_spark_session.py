@@ -99,7 +99,6 @@ def test_no_java_outlives_a_killed_process(tmp_path: Path) -> None:
         assert line, "the program ended early"
     family = psutil.Process(running.pid).children(recursive=True)
     assert any("java" in process.name() for process in family)
-    wait_until(lambda: any(len(p.threads()) > 10 for p in family if p.is_running()), seconds=60, what="the query")
 
     os.kill(running.pid, signal.SIGKILL)
     running.wait(timeout=30)

@@ -60,7 +60,14 @@ def test_an_asked_night_wins_over_the_clock() -> None:
 
 @pytest.mark.parametrize(
     "night",
-    ["2013-07-15", " 2013-07-15 ", "20130715", date(2013, 7, 15), datetime(2013, 7, 15, 23, 59, tzinfo=UTC), datetime(2013, 7, 14, 20, tzinfo=NEW_YORK)],
+    [
+        "2013-07-15",
+        " 2013-07-15 ",
+        "20130715",
+        date(2013, 7, 15),
+        datetime(2013, 7, 15, 23, 59, tzinfo=UTC),
+        datetime(2013, 7, 14, 20, tzinfo=NEW_YORK),
+    ],
 )
 def test_ways_to_write_a_night(night: str | date) -> None:
     assert resolve_interval(now=NOW, night=night) == day("2013-07-14")
@@ -269,14 +276,26 @@ def test_the_demo_night() -> None:
     assert windows.ingest == Interval(datetime(2013, 5, 1, tzinfo=UTC), datetime(2013, 7, 15, tzinfo=UTC))
 
 
-@pytest.mark.parametrize(("delay", "known"), [("0d", "2013-07-15"), ("1h", "2013-07-14"), ("24h", "2013-07-14"), ("25h", "2013-07-13"), ("36h", "2013-07-13"), ("7d", "2013-07-08")])
+@pytest.mark.parametrize(
+    ("delay", "known"),
+    [
+        ("0d", "2013-07-15"),
+        ("1h", "2013-07-14"),
+        ("24h", "2013-07-14"),
+        ("25h", "2013-07-13"),
+        ("36h", "2013-07-13"),
+        ("7d", "2013-07-08"),
+    ],
+)
 def test_a_delay_of_hours_leaves_out_the_day_whose_labels_are_not_all_known(delay: str, known: str) -> None:
     windows = Windows.of(spec("60d", "14d", delay), day("2013-07-14"))
     assert windows.holdout.end.date().isoformat() == known
 
 
 @given(DAYS, st.integers(1, 500), st.integers(1, 100), st.integers(0, 2000))
-def test_windows_are_contiguous_whole_days_with_known_labels(one: Interval, train: int, holdout: int, delay: int) -> None:
+def test_windows_are_contiguous_whole_days_with_known_labels(
+    one: Interval, train: int, holdout: int, delay: int
+) -> None:
     windows = Windows.of(spec(f"{train}d", f"{holdout}d", f"{delay}h"), one)
     assert windows.train.end == windows.holdout.start
     assert len(list(windows.train.days())) == train

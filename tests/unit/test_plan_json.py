@@ -48,25 +48,37 @@ DURATIONS = st.integers(0, 999).map(lambda hours: f"{hours}h")
 WHOLE_DAYS = st.integers(1, 999).map(lambda days: f"{days}d")
 TABLES = st.one_of(
     st.fixed_dictionaries({"kind": st.just("files"), "uri": NAMES.map(lambda name: f"data/{name}.csv")}),
-    st.fixed_dictionaries({"kind": st.just("package"), "package": NAMES, "file": NAMES.map(lambda name: f"{name}.parquet")}),
+    st.fixed_dictionaries(
+        {"kind": st.just("package"), "package": NAMES, "file": NAMES.map(lambda name: f"{name}.parquet")}
+    ),
 )
 EXPECTATIONS = st.one_of(
     st.fixed_dictionaries({"column": NAMES, "between": st.tuples(st.none(), NUMBERS), "mostly": SHARES}),
-    st.fixed_dictionaries({"column": NAMES, "in_set": st.lists(st.text() | NUMBERS | st.booleans(), min_size=1, max_size=3)}),
+    st.fixed_dictionaries(
+        {"column": NAMES, "in_set": st.lists(st.text() | NUMBERS | st.booleans(), min_size=1, max_size=3)}
+    ),
     st.fixed_dictionaries({"column": NAMES, "not_null": st.just(True)}),
-    st.fixed_dictionaries({"expect": st.just("expect_x"), "kwargs": st.dictionaries(NAMES, NUMBERS | st.text() | st.none())}),
+    st.fixed_dictionaries(
+        {"expect": st.just("expect_x"), "kwargs": st.dictionaries(NAMES, NUMBERS | st.text() | st.none())}
+    ),
 )
 TRANSFORMS = st.one_of(
     st.sampled_from([{"kind": "scale"}, {"kind": "log"}, {"kind": "impute", "strategy": "mean"}]),
     NUMBERS.map(lambda number: {"kind": "impute", "strategy": "constant", "value": number}),
     st.lists(NUMBERS, min_size=2, max_size=2).map(lambda bounds: {"kind": "clip", "bounds": sorted(bounds)}),
-    st.lists(st.integers(-99, 99), min_size=1, max_size=4, unique=True).map(lambda edges: {"kind": "bucketize", "edges": sorted(edges)}),
+    st.lists(st.integers(-99, 99), min_size=1, max_size=4, unique=True).map(
+        lambda edges: {"kind": "bucketize", "edges": sorted(edges)}
+    ),
 )
 
 
 @st.composite
 def specs(draw: st.DrawFn) -> ModelSpec:
-    columns = draw(st.lists(NAMES, min_size=4, max_size=8, unique=True).filter(lambda names: not {"label", "probability"} & {*names}))
+    columns = draw(
+        st.lists(NAMES, min_size=4, max_size=8, unique=True).filter(
+            lambda names: not {"label", "probability"} & {*names}
+        )
+    )
     key, time, label, *features = columns
     raw: dict[str, Any] = {
         "version": 1,
@@ -136,7 +148,13 @@ def test_a_plan_of_another_format_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"spec": {"model": "x"}}, {"interval": ["2024-01-02"]}, {"interval": ["2024-01-02", "2024-01-01"]}, {"extra": 1}, {"spec": None}],
+    [
+        {"spec": {"model": "x"}},
+        {"interval": ["2024-01-02"]},
+        {"interval": ["2024-01-02", "2024-01-01"]},
+        {"extra": 1},
+        {"spec": None},
+    ],
     ids=str,
 )
 def test_a_damaged_plan_is_refused(change: dict[str, Any]) -> None:

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 import nightshift
 from nightshift import plan as plan_module
-from nightshift.plan import CODE_OF_STAGE, SPEC_OF_STAGE, STAGES, Interval, Plan, code_digest, digest_of, package_version
+from nightshift.plan import (
+    CODE_OF_STAGE,
+    SPEC_OF_STAGE,
+    STAGES,
+    Interval,
+    Plan,
+    code_digest,
+    digest_of,
+    package_version,
+)
 from nightshift.spec.loader import load_spec
 from nightshift.spec.models import ModelSpec
 
@@ -84,7 +93,9 @@ def test_any_set_of_changes_counts_by_its_sections(sections: set[str], stage: st
     assert differs == bool(sections & {*SPEC_OF_STAGE[stage], "model"})
 
 
-INPUTS = st.dictionaries(st.text("abc/", min_size=1, max_size=4), st.text("0123456789abcdef", min_size=4, max_size=8), max_size=3)
+INPUTS = st.dictionaries(
+    st.text("abc/", min_size=1, max_size=4), st.text("0123456789abcdef", min_size=4, max_size=8), max_size=3
+)
 
 
 @given(st.sampled_from(STAGES), INPUTS, INPUTS)
@@ -106,7 +117,14 @@ def test_every_stage_has_a_key_of_its_own() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize(
     "other",
-    [{"run_id": "scheduled__2"}, {"trigger": "backfill"}, {"storage": "s3://bucket"}, {"mlflow_uri": "http://mlflow"}, {"env": "prod"}, {"code_version": "d" * 64}],
+    [
+        {"run_id": "scheduled__2"},
+        {"trigger": "backfill"},
+        {"storage": "s3://bucket"},
+        {"mlflow_uri": "http://mlflow"},
+        {"env": "prod"},
+        {"code_version": "d" * 64},
+    ],
     ids=str,
 )
 def test_the_key_does_not_depend_on_who_runs_it_and_where(stage: str, other: dict[str, Any]) -> None:

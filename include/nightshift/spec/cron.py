@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from nightshift.spec.problem import Problem, reject, rejection
 
@@ -27,6 +28,7 @@ PRESETS = {
 WORDS = re.compile(r"sun|mon|tue|wed|thu|fri|sat|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|l", re.IGNORECASE)
 
 
+@lru_cache(maxsize=256)
 def check_cron(text: str) -> str:
     """The expression itself, if a scheduler can use it.
 

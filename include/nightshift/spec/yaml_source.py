@@ -29,6 +29,9 @@ TRUE = re.compile(r"true|True|TRUE")
 FALSE = re.compile(r"false|False|FALSE")
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
 NUMBER = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]{1,2})?")
+SURROGATE = re.compile("[\ud800-\udfff]")
+# What begins otherwise is a text, whatever the YAML: most scalars are done with after one look.
+SPECIAL_STARTS = frozenset("+-.0123456789~tTfFnNyYoO")
 TRUTH_WORDS = re.compile(r"(?i:(yes|on)|(no|off))")
 # 010 (octal or ten), 1_000, 0x1f, 0o17, 0b11, 12:30 (sixty-based): one number for YAML 1.1, another or a text for 1.2.
 TWO_READINGS = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_]*_[0-9_]*|0[xob][0-9a-fA-F_]+|[0-9]+(:[0-5]?[0-9])+)")
@@ -265,14 +268,16 @@ class _Composer:
 
     def _scalar(self, event: Event, path: YamlPath) -> Node:
         text: str = event.value  # type: ignore[attr-defined]
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
+        if SURROGATE.search(text):
             self.problems.append(Problem("the text has half a character (a lone surrogate).", path, line=_line(event)))
             text = text.encode(errors="replace").decode()
         is_plain = not event.style  # type: ignore[attr-defined]  # None in Python, empty in libyaml
-        if is_plain and (problem := two_readings(text, path)) is not None:
+        if not is_plain or (text and text[0] not in SPECIAL_STARTS):
+            return Node(*_place(event), text)
+        if (problem := two_readings(text, path)) is not None:
             self.problems.append(Problem(problem.message, path, hint=problem.hint, line=_line(event)))
             return Node(*_place(event), text)
-        return Node(*_place(event), plain_value(text) if is_plain else text)
+        return Node(*_place(event), plain_value(text))
 
 
 def plain_value(text: str) -> Plain:

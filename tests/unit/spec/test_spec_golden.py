@@ -31,7 +31,7 @@ def test_a_mistake_is_explained(case: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_every_mistake_has_a_text_and_every_text_a_mistake() -> None:
-    assert CASES == sorted(path.stem for path in GOLDEN.glob("*.txt"))
+    assert sorted(path.stem for path in GOLDEN.glob("*.txt")) == CASES
     assert len(CASES) >= 12
 
 

@@ -145,7 +145,7 @@ def test_sql_that_is_no_text_is_refused(orders: Path, data: bytes, said: str) ->
     "name", ["../orders.sql", "/etc/passwd", "sub/orders.sql", "orders.sql\n", ".sql", "orders.txt"]
 )
 def test_the_prepare_file_lies_beside_the_spec(load: Load, name: str) -> None:
-    with pytest.raises(SpecError, match="prepare: .* is not allowed"):
+    with pytest.raises(SpecError, match=r"prepare: .* is not allowed"):
         load(("prepare: orders.sql", f"prepare: {name!r}".replace("\\n", "\n\n")))
 
 

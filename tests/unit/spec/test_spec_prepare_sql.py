@@ -105,12 +105,24 @@ def test_exactly_one_select(sql: str, said: str) -> None:
         ("FROM source NATURAL JOIN shops", "2: NATURAL JOIN joins on every name that the tables happen to share."),
         ("FROM source TABLESAMPLE (10 PERCENT)", "2: TABLESAMPLE takes other rows every time."),
         ("FROM source ORDER BY price LIMIT 10", "2: LIMIT keeps whichever rows come first."),
-        ("FROM source WHERE delivered_at IS NOT NULL", "2: delivered_at is forbidden (features.forbidden) and cannot be used here."),
-        ("FROM source AS s JOIN shops AS x ON x.day = s.delivered_at", "2: delivered_at is forbidden (features.forbidden) and cannot be used here."),
-        ("FROM source JOIN shops USING (delivered_at)", "2: delivered_at is forbidden (features.forbidden) and cannot be used here."),
+        (
+            "FROM source WHERE delivered_at IS NOT NULL",
+            "2: delivered_at is forbidden (features.forbidden) and cannot be used here.",
+        ),
+        (
+            "FROM source AS s JOIN shops AS x ON x.day = s.delivered_at",
+            "2: delivered_at is forbidden (features.forbidden) and cannot be used here.",
+        ),
+        (
+            "FROM source JOIN shops USING (delivered_at)",
+            "2: delivered_at is forbidden (features.forbidden) and cannot be used here.",
+        ),
         ("FROM source WHERE late IS NOT NULL", "2: late is the label and cannot be used here."),
         ("FROM source ORDER BY late", "2: late is the label and cannot be used here."),
-        ("FROM source AS s(order_id, ordered_at, late, price, country)", "2: a list of names after an alias hides which column is which."),
+        (
+            "FROM source AS s(order_id, ordered_at, late, price, country)",
+            "2: a list of names after an alias hides which column is which.",
+        ),
     ],
 )
 def test_what_it_reads(what: str, said: str) -> None:
@@ -130,8 +142,14 @@ def test_what_it_reads(what: str, said: str) -> None:
         ("TRANSFORM(price) USING 'cat' AS (x)", "TRANSFORM … USING runs a program."),
         ("rand() AS x", "rand() gives something else every time; the same night must give the same model."),
         ("uuid() AS x", "uuid() gives something else every time; the same night must give the same model."),
-        ("current_date AS x", "current_date() gives something else every time; the same night must give the same model."),
-        ("datediff(now(), ordered_at) AS x", "now() gives something else every time; the same night must give the same model."),
+        (
+            "current_date AS x",
+            "current_date() gives something else every time; the same night must give the same model.",
+        ),
+        (
+            "datediff(now(), ordered_at) AS x",
+            "now() gives something else every time; the same night must give the same model.",
+        ),
         (":day AS x", "nothing fills in the parameter :day."),
         ("'${env:AWS_SECRET_ACCESS_KEY}' AS x", "Spark would fill in ${…} from its environment."),
         ("price * 2", "this column has no name."),
@@ -140,12 +158,18 @@ def test_what_it_reads(what: str, said: str) -> None:
         ("delivered_at", "delivered_at is forbidden (features.forbidden) and cannot be used here."),
         ("`delivered_at` AS x", "delivered_at is forbidden (features.forbidden) and cannot be used here."),
         ("DELIVERED_AT AS x", "DELIVERED_AT is forbidden (features.forbidden) and cannot be used here."),
-        ("transform(items, i -> i + delivered_at) AS x", "delivered_at is forbidden (features.forbidden) and cannot be used here."),
+        (
+            "transform(items, i -> i + delivered_at) AS x",
+            "delivered_at is forbidden (features.forbidden) and cannot be used here.",
+        ),
         ("CASE WHEN late = 'yes' THEN 1 END AS x", "late is the label and cannot be used here."),
         ("late AS x", "late is the label and cannot be used here."),
         ("(SELECT late FROM source) AS x", "late is the label and cannot be used here."),
         ("avg(price) OVER (ORDER BY late) AS x", "late is the label and cannot be used here."),
-        ("price > 3 AS delivered_at", "something else is given the name delivered_at, which is forbidden (features.forbidden)."),
+        (
+            "price > 3 AS delivered_at",
+            "something else is given the name delivered_at, which is forbidden (features.forbidden).",
+        ),
         ("to_json(struct(*)) AS x", "* inside a function takes in every column, the label too."),
     ],
 )

@@ -55,7 +55,16 @@ def test_editors_accept_the_demo() -> None:
 
 @pytest.mark.parametrize(
     "case",
-    ["typo_in_key", "typo_in_section", "missing_keys", "wrong_choice", "wrong_type", "number_in_quotes", "empty_section", "bad_duration"],
+    [
+        "typo_in_key",
+        "typo_in_section",
+        "missing_keys",
+        "wrong_choice",
+        "wrong_type",
+        "number_in_quotes",
+        "empty_section",
+        "bad_duration",
+    ],
 )
 def test_editors_refuse_what_the_loader_refuses(case: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
@@ -92,7 +101,10 @@ def test_every_example_and_default_fits() -> None:
         ({"type": "number", "minimum": 0, "exclusiveMaximum": 1}, "a number, 0 or more, below 1"),
         ({"type": "number", "minimum": 0, "maximum": 1}, "a number from 0 to 1"),
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "text"),
-        ({"anyOf": [{"type": "integer"}, {"type": "number"}, {"const": "max_f1"}]}, "a whole number or a number or max_f1"),
+        (
+            {"anyOf": [{"type": "integer"}, {"type": "number"}, {"const": "max_f1"}]},
+            "a whole number or a number or max_f1",
+        ),
         ({"type": "array", "items": {"type": "string"}}, "a list of items, each text"),
         ({"enum": ["a", "b"]}, "a, b"),
         ({"type": "boolean"}, "true or false"),
@@ -122,8 +134,23 @@ def sections() -> dict[str, dict[str, str]]:
 def documented() -> dict[str, dict[str, Any]]:
     """The part of the schema that each heading of the page is about."""
     defs, top = SCHEMA["$defs"], SCHEMA["properties"]
-    found = {"The top of the file": SCHEMA, "expectations": defs["Expectation"], "versus_champion": defs["VersusChampion"]}
-    for name in ("quarantine", "volume", "label", "features", "window", "training", "gates", "deploy", "compute", "notify"):
+    found = {
+        "The top of the file": SCHEMA,
+        "expectations": defs["Expectation"],
+        "versus_champion": defs["VersusChampion"],
+    }
+    for name in (
+        "quarantine",
+        "volume",
+        "label",
+        "features",
+        "window",
+        "training",
+        "gates",
+        "deploy",
+        "compute",
+        "notify",
+    ):
         found[name] = resolved(top[name], SCHEMA)
     for kind, ref in top["source"]["discriminator"]["mapping"].items():
         found[f"source, kind: {kind}"] = resolved({"$ref": ref}, SCHEMA)
@@ -137,7 +164,9 @@ def documented() -> dict[str, dict[str, Any]]:
 
 def test_the_page_covers_the_whole_schema() -> None:
     covered = [json.dumps(part["properties"], sort_keys=True) for part in documented().values()]
-    assert [name for name, part in SCHEMA["$defs"].items() if json.dumps(part["properties"], sort_keys=True) not in covered] == []
+    assert [
+        name for name, part in SCHEMA["$defs"].items() if json.dumps(part["properties"], sort_keys=True) not in covered
+    ] == []
     assert set(sections()) == set(documented())
 
 

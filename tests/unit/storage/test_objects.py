@@ -92,6 +92,40 @@ def test_publishing_settles_an_unknown_outcome(store: Store, monkeypatch: pytest
     assert store.versions("data", "2013-07-14") == [1]
 
 
+def test_files_are_on_disk_before_the_manifest_is_and_the_manifest_before_publish_returns(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    fsync, put = os.fsync, obstore.put
+
+    def watched_fsync(descriptor: int) -> None:
+        happened.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).relative_to(tmp_path)}")
+        fsync(descriptor)
+
+    def watched_put(where: Any, name: str, data: bytes, **options: Any) -> Any:
+        happened.append(f"put {name}")
+        return put(where, name, data, **options)
+
+    monkeypatch.setattr("os.fsync", watched_fsync)
+    monkeypatch.setattr(objects.obstore, "put", watched_put)
+    attempt = store.attempt("data", "2013-07-14")
+    attempt.put("a.txt", b"1")
+    attempt.put("b/c.txt", b"2")
+    attempt.publish(stage_key="k", code="c")
+    folder, manifest = attempt.folder, "data/2013-07-14/v000001.json"
+    assert happened == [
+        f"put {folder}/a.txt",
+        f"put {folder}/b/c.txt",
+        f"fsync {folder}/a.txt",
+        f"fsync {folder}/b/c.txt",
+        f"fsync {folder}",
+        f"fsync {folder}/b",
+        f"put {manifest}",
+        f"fsync {manifest}",
+        "fsync data/2013-07-14",
+    ]
+
+
 # -- errors --------------------------------------------------------------------------------------------
 
 
