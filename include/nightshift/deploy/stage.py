@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from nightshift.deploy.targets import target_of
 from nightshift.errors import StorageError
 from nightshift.ledger import Candidate, Champion, Entry, Ledger
 from nightshift.plan import Plan, canonical_json
-from nightshift.registry.mlflow_registry import Registry
+from nightshift.registry.mlflow_registry import Registry, load_mlflow
 from nightshift.stage import StageIO, StageResult, once
 from nightshift.storage import Attempt
 
@@ -105,7 +106,10 @@ class Deployment:
         return Decision("promote", "promote")
 
     def promote(self, _: Decision, attempt: Attempt) -> Mapping[str, Any]:
-        check = self._check()
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # The aliases need MLflow, whose import takes as long as the check in the other process.
+            pool.submit(load_mlflow)
+            check = self._check()
         entry = self.ledger.promote(
             self.candidate,
             reason=self.io.given("evaluate").result["sentence"],

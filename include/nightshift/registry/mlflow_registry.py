@@ -327,13 +327,20 @@ def initialise(uri: str, artifact_root: str | None = None) -> None:
         open_client(uri).search_experiments(max_results=1)
 
 
-def open_client(uri: str) -> MlflowClient:
+def load_mlflow() -> None:
+    """Import MLflow, which takes seconds, so that somebody who waits for something else can do it meanwhile."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import mlflow
 
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for logger in (mlflow.__name__, "alembic"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
+
+
+def open_client(uri: str) -> MlflowClient:
+    load_mlflow()
+    import mlflow
+
     path = sqlite_path(uri)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -60,6 +60,7 @@ def target(monkeypatch: pytest.MonkeyPatch) -> FakeTarget:
 def registry(monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
     made = FakeRegistry()
     monkeypatch.setattr(deploy_stage, "Registry", lambda uri, model: made)
+    monkeypatch.setattr(deploy_stage, "load_mlflow", lambda: None)
     return made
 
 
