@@ -80,11 +80,12 @@ class Night:
 
     def run(self) -> StageResult:
         key = self._key()
+        # Begun before looking: whoever publishes from here on overtakes this attempt, and is noticed.
+        attempt = self.io.store.attempt(STAGE, self.plan.interval.key, began=self.io.began)
         done = self.io.store.find(STAGE, self.plan.interval.key, key)
         if done is not None:
             log.info("nothing to read: the source's files are the ones that %s was made from", done.ref)
             return StageResult.of(done, reused=True)
-        attempt = self.io.store.attempt(STAGE, self.plan.interval.key, began=self.io.began)
         before = self._published()
         due = self._due(before)
         read = [(file, self._read(file)) for file in _distinct(due.values())]

@@ -126,7 +126,7 @@ def _verdict(stages: Mapping[str, Manifest], report: Manifest | None, *, promote
         return "unfinished", None
     if deploy.result.get("status") == "skipped":
         return "kept", deploy.result.get("reason")
-    return ("promoted" if promoted else "kept"), evaluate.result.get("reason") if evaluate else None
+    return ("promoted" if promoted else "kept"), evaluate.result.get("sentence") if evaluate else None
 
 
 def night_of(interval: str) -> str:

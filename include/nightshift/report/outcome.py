@@ -88,9 +88,10 @@ def _finished(plan: Plan, told: Mapping[str, StageResult]) -> Outcome:
     if deploy.status != "succeeded":
         stays = f"champion v{champion} stays" if champion is not None else "nothing was promoted"
         return Outcome("kept", f"{night}: {new} was fit to ship, but {stays}: {numbers}.", deploy.reason)
+    why = evaluate.summary.get("sentence")
     if champion is None:
-        return Outcome("promoted", f"{night}: {new} is the first champion: {numbers}.", evaluate.reason)
-    return Outcome("promoted", f"{night}: {new} replaced v{champion}: {numbers}.", evaluate.reason)
+        return Outcome("promoted", f"{night}: {new} is the first champion: {numbers}.", why)
+    return Outcome("promoted", f"{night}: {new} replaced v{champion}: {numbers}.", why)
 
 
 def _numbers(told: Mapping[str, StageResult]) -> str:

@@ -20,7 +20,12 @@ def plan(tmp_path: Path):  # type: ignore[no-untyped-def]
     return plan_of(tmp_path, date(2013, 6, 28))
 
 
-AUC = {"challenger": {"roc_auc": 0.9214}, "champion": {"roc_auc": 0.918}, "champion_version": 2}
+AUC = {
+    "challenger": {"roc_auc": 0.9214},
+    "champion": {"roc_auc": 0.918},
+    "champion_version": 2,
+    "sentence": "0.0034 above v2",
+}
 FIRST = {"challenger": {"roc_auc": 0.9214}, "champion": None, "champion_version": None}
 HOLDOUT = told("preprocess", holdout_rows=12345)
 V3 = told("register", model_version=3)
