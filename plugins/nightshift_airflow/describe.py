@@ -19,7 +19,6 @@ def dag_of(spec: ModelSpec, process: str) -> dict[str, Any]:
     """Arguments of ``@dag`` for one process (``retraining``, …) of a model."""
     return {
         "dag_id": f"{spec.model}__{process}",
-        "dag_display_name": f"{spec.model} {process}",
         "description": " ".join(spec.description.split()) or None,
         "doc_md": documentation(spec),
         "schedule": CronTriggerTimetable(spec.schedule, timezone="UTC", interval=DAY) if spec.schedule else None,

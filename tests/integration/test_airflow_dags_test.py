@@ -71,6 +71,7 @@ def test_a_good_night_exits_with_0(workplace: Workplace) -> None:
     assert "deploy: succeeded" in ran.stdout
 
 
+@pytest.mark.long
 def test_a_refusal_exits_with_0_and_says_why(workplace: Workplace) -> None:
     edit(workplace.models / "parcels.yaml", "minimum: 0.6", "minimum: 0.99")
     try:

@@ -294,14 +294,14 @@ def test_a_job_that_reports_an_error_raises_the_same_error_here(tmp_path: Path, 
 
 
 def test_a_plan_with_other_bytes_is_refused(settings: Settings) -> None:
-    plan = plan_over("/nowhere", settings)
+    plan = plan_over("/nowhere/%Y-%m-%d.csv", settings)
     with pytest.raises(IntegrityError, match="digest"):
         run_job(Job("ingest", PublishedPlan(plan.uri, "0" * 64)), on_line=print)
 
 
 def test_an_interpreter_that_does_not_exist_is_named(settings: Settings) -> None:
     with pytest.raises(JobError, match="/no/python") as caught:
-        run_job(Job("ingest", plan_over("/nowhere", settings)), python="/no/python", on_line=print)
+        run_job(Job("ingest", plan_over("/nowhere/%Y-%m-%d.csv", settings)), python="/no/python", on_line=print)
     assert "NIGHTSHIFT_PYTHON" in str(caught.value)
 
 
@@ -311,7 +311,7 @@ def test_a_job_that_dies_says_by_what(tmp_path: Path, settings: Settings) -> Non
     python.write_text("#!/bin/sh\nkill -9 $$\n")
     python.chmod(0o755)
     with pytest.raises(JobError, match="the ingest job was killed by SIGKILL") as caught:
-        run_job(Job("ingest", plan_over("/nowhere", settings)), python=str(python), on_line=print)
+        run_job(Job("ingest", plan_over("/nowhere/%Y-%m-%d.csv", settings)), python=str(python), on_line=print)
     assert caught.value.retryable is True
     assert "memory" in str(caught.value)
 
@@ -320,7 +320,7 @@ def test_a_cancelled_job_says_so(settings: Settings) -> None:
     wish = Cancellation()
     wish.request("not needed any more")
     with pytest.raises(JobError, match="not needed any more"):
-        run_job(Job("ingest", plan_over("/nowhere", settings)), on_line=print, cancellation=wish)
+        run_job(Job("ingest", plan_over("/nowhere/%Y-%m-%d.csv", settings)), on_line=print, cancellation=wish)
 
 
 def test_the_skipped_night_is_no_job_error() -> None:

@@ -267,6 +267,22 @@ def test_content_does_not_depend_on_the_order_of_the_input(tmp_path: Path) -> No
     assert found[0] == found[1]
 
 
+def test_content_does_not_depend_on_the_number_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for name, rows_per_file in (("one", 1000), ("many", 20)):
+        monkeypatch.setattr("nightshift.preprocess.stage.ROWS_PER_FILE", rows_per_file)
+        (tmp_path / name).mkdir()
+        world = World(tmp_path / name)
+        result = world.preprocess()
+        assert result.ref
+        files = [entry.path for entry in world.store.resolve(result.ref).files if entry.path.startswith("train/")]
+        found.append((len(files), result.ref.digest, world.table(result, "train").select(["at", "id"]).to_pylist()))
+
+    (one, *first), (many, *second) = found
+    assert (one, many) == (1, 4)
+    assert first == second
+
+
 def test_content_does_not_depend_on_the_number_of_threads(world: World, tmp_path: Path) -> None:
     given = world.validated(all_days(), {"places": PLACES})
     here = world.again(given)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -39,18 +38,13 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def table(*columns: str | tuple[str, str], title: str | None = None) -> Table:
+def table(*columns: str | tuple[str, str], gap: int = 2) -> Table:
     """A quiet table; a column given as a pair names its justification too."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, gap, 0, 0))
     for column in columns:
         name, justify = column if isinstance(column, tuple) else (column, "left")
         made.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
     return made
-
-
-def seconds_text(seconds: Mapping[str, float], order: Sequence[str]) -> str:
-    """``ingest 2 · validate 14 · …``: whole seconds, or one decimal below ten."""
-    return " · ".join(f"{stage} {short_seconds(seconds[stage])}" for stage in order if stage in seconds)
 
 
 def short_seconds(value: float) -> str:

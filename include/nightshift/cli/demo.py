@@ -55,14 +55,20 @@ def demo(nights: str, model: str) -> None:
     if not env_sh_path(settings).is_file():
         raise SettingsError("this checkout is not set up yet.", hint="run: nightshift init")
     console, began = err(), time.monotonic()
-    reused = [_run_night(settings, model, night, console) for night in asked]
+    reused = sum(_run_night(settings, model, night, console) for night in asked)
     _show_results(settings, model, asked)
-    took = f"{time.monotonic() - began:.0f} s"
-    if all(reused):
-        out().print(f"Everything had been done before: every stage was reused, nothing was repeated ({took}).")
-    else:
-        out().print(f"{len(asked)} nights in {took}.")
+    out().print(_summary(len(asked), reused, time.monotonic() - began))
     _show_next(settings, model, asked[-1])
+
+
+def _summary(nights: int, reused: int, seconds: float) -> str:
+    stages = nights * len(STAGES)
+    took = f"{nights} night{'s' if nights > 1 else ''} in {seconds:.0f} s"
+    if reused == stages:
+        return f"{took}: everything had been done before, so every stage was reused and nothing was repeated."
+    if reused:
+        return f"{took}; {reused} of {stages} stages had been done before and were not repeated."
+    return f"{took}."
 
 
 def _parse_nights(text: str) -> list[date]:
@@ -75,8 +81,8 @@ def _parse_nights(text: str) -> list[date]:
 # -- one night ---------------------------------------------------------------------------------------
 
 
-def _run_night(settings: Settings, model: str, night: date, console: Console) -> bool:
-    """Run one night; gives whether every stage was reused.
+def _run_night(settings: Settings, model: str, night: date, console: Console) -> int:
+    """Run one night; gives how many of its stages were reused.
 
     Raises:
         JobError: The night failed; the last lines of its log have been shown.
@@ -102,7 +108,7 @@ def _run_night(settings: Settings, model: str, night: date, console: Console) ->
     if process.returncode != 0:
         _show_log(console, board.log, path)
         raise _night_failed(night, process.returncode, path)
-    return all(state == "reused" or (stage == "deploy" and state == "skipped") for stage, state in states.items())
+    return sum(state == "reused" for state in states.values())
 
 
 @dataclass
@@ -220,13 +226,13 @@ def _show_log(console: Console, lines: Iterable[str], path: Path) -> None:
 
 
 def _show_results(settings: Settings, model: str, asked: Sequence[date]) -> None:
-    from nightshift.cli.history import nights_table
+    from nightshift.cli.history import show_nights
     from nightshift.report.nights import nights
 
     wanted = {night.isoformat() for night in asked}
     console = out()
     console.print()
-    console.print(nights_table([night for night in nights(store_of(settings, model)) if night.night in wanted]))
+    show_nights(console, [night for night in nights(store_of(settings, model)) if night.night in wanted])
     console.print()
 
 

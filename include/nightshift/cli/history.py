@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,6 +18,7 @@ from nightshift.settings import Settings
 if TYPE_CHECKING:
     from nightshift.report.nights import Night
 
+WIDE = 140
 COLOURS = {
     "promoted": "green",
     "refused": "yellow",
@@ -46,25 +48,46 @@ def history(model: str, limit: int, as_json: bool) -> None:
     elif not found:
         out().print(f"{escape(model)} has no nights yet. Run one: nightshift run {escape(model)} --night YYYY-MM-DD")
     else:
-        out().print(nights_table(found))
+        show_nights(out(), found)
 
 
-def nights_table(found: Sequence[Night]) -> Table:
-    """Nights as a table, one line each."""
-    right = "right"
-    numbers = [(name, right) for name in ("rows in", "quarantined", "unlabelled", "challenger", "champion")]
-    made = table("night", *numbers, "verdict", "version", *((stage, right) for stage in STAGES))
+def show_nights(console: Console, found: Sequence[Night]) -> None:
+    """Nights, one line each; the seconds in a table of their own where the screen is too narrow for both."""
+    if console.width >= WIDE:
+        console.print(_table(found, [*EVIDENCE, *SECONDS]))
+    else:
+        console.print(_table(found, EVIDENCE))
+        console.print("\n[bold]Seconds by stage[/]")
+        console.print(_table(found, [EVIDENCE[0], *SECONDS, TOTAL], gap=1))
+
+
+Column = tuple[str, str, Callable[["Night"], str]]
+
+
+def _verdict(night: Night) -> str:
+    version = "" if night.model_version is None else f" v{night.model_version}"
+    return f"[{COLOURS[night.verdict]}]{night.verdict}[/]{version}"
+
+
+def _seconds(stage: str) -> Column:
+    return stage, "right", lambda night: short_seconds(night.seconds[stage]) if stage in night.seconds else "–"
+
+
+EVIDENCE: list[Column] = [
+    ("night", "left", lambda night: night.night),
+    ("rows in", "right", lambda night: count(night.rows_in)),
+    ("quarantined", "right", lambda night: count(night.quarantined)),
+    ("unlabelled", "right", lambda night: count(night.unlabelled)),
+    ("challenger", "right", lambda night: metric(night.challenger_auc)),
+    ("champion", "right", lambda night: metric(night.champion_auc)),
+    ("verdict", "left", _verdict),
+]
+SECONDS: list[Column] = [_seconds(stage) for stage in STAGES]
+TOTAL: Column = ("all", "right", lambda night: short_seconds(sum(night.seconds.values())))
+
+
+def _table(found: Sequence[Night], columns: Sequence[Column], *, gap: int = 2) -> Table:
+    made = table(*((name, justify) for name, justify, _ in columns), gap=gap)
     for night in found:
-        colour = COLOURS[night.verdict]
-        made.add_row(
-            night.night,
-            count(night.rows_in),
-            count(night.quarantined),
-            count(night.unlabelled),
-            metric(night.challenger_auc),
-            metric(night.champion_auc),
-            f"[{colour}]{night.verdict}[/]",
-            "–" if night.model_version is None else f"v{night.model_version}",
-            *(short_seconds(night.seconds[stage]) if stage in night.seconds else "–" for stage in STAGES),
-        )
+        made.add_row(*(show(night) for _, _, show in columns))
     return made

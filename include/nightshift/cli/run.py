@@ -155,8 +155,10 @@ def _tell(
         return
     console = out()
     reused = [result.stage for result in results if result.reused]
-    if reused:
-        console.print(f"Already done before, and not repeated: {', '.join(reused)}.")
+    if len(reused) == len(results):
+        console.print("Everything had been done before; nothing was repeated.")
+    elif reused:
+        console.print(f"Already done before, and not repeated: {', '.join(reused)}.", soft_wrap=True)
     last = results[-1]
     if last.reason:
         console.print(escape(last.reason), soft_wrap=True)

@@ -121,7 +121,7 @@ class Deployment:
             assert head is not None
             # A newer night was promoted since the decision was taken.
             return self.skip(Decision("skip", "", superseded(head)), attempt)
-        log.info("deploy: v%d is champion, ledger entry %d", entry.candidate.model_version, entry.sequence)
+        log.info("v%d is champion, ledger entry %d", entry.candidate.model_version, entry.sequence)
         self._apply_roles(entry)
         evidence = {"action": "promote", "entry": entry.sequence, "infra_check": asdict(check)}
         attempt.put("deployment.json", canonical_json(evidence))
@@ -145,7 +145,7 @@ class Deployment:
         return self._left_out(decision, attempt, sequence=None)
 
     def _left_out(self, decision: Decision, attempt: Attempt, *, sequence: int | None) -> Mapping[str, Any]:
-        log.info("deploy: v%d is not promoted: %s", self.candidate.model_version, decision.reason)
+        log.info("v%d is not promoted: %s", self.candidate.model_version, decision.reason)
         evidence = {"action": decision.action, "entry": sequence, "reason": decision.reason}
         attempt.put("deployment.json", canonical_json(evidence))
         return {
@@ -170,7 +170,7 @@ class Deployment:
         )
         check = target_of(self.plan.spec.deploy.target).check(files)
         log.info(
-            "deploy: a fresh process loaded the model in %.2f s and reproduced %d golden rows",
+            "a fresh process loaded the model in %.2f s and reproduced %d golden rows",
             check.load_seconds,
             check.rows,
         )

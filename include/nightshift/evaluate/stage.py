@@ -49,7 +49,7 @@ def run(plan: Plan, io: StageIO) -> StageResult:
     def build(attempt: Attempt) -> Mapping[str, Any]:
         evaluation = _evaluate(plan, io, champion)
         judgement = evaluation.judgement
-        log.info("evaluate: %s, %s: %s", judgement.verdict, judgement.status, judgement.sentence)
+        log.info("%s, %s: %s", judgement.verdict, judgement.status, judgement.sentence)
         attempt.put("evaluation.json", canonical_json(_evidence(plan, io, evaluation)))
         attempt.put_table("scores", _scores_table(plan.spec.key, evaluation))
         probe = _read(io.store, io.given("preprocess"), "probe")

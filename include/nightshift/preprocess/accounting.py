@@ -1,4 +1,4 @@
-"""Where every row went: one query over the keys of prepare's input and output.
+"""Where every row went, and whether prepare kept to its bounds.
 
 Rows in = train + holdout + unlabelled + outside the windows + filtered, or the stage fails: prepare may
 leave rows out, and may neither multiply, invent nor move them.
@@ -49,85 +49,88 @@ class Accounts:
         return self.train.unlabelled + self.holdout.unlabelled
 
 
-def account(spark: SparkSession, plan: Plan, prepared: Prepared, *, rows_in: int) -> Accounts:
-    """Count, and refuse what prepare must not do.
+def count_rows(prepared: Prepared, *, rows_in: int) -> Accounts:
+    """Count the rows of each window and label; the first action on prepare's output.
+
+    Args:
+        prepared: Prepare's output.
+        rows_in: Rows of ``source``.
+    """
+    found = {(row[WINDOW], row[LABEL]): row["count"] for row in prepared.frame.groupBy(WINDOW, LABEL).count().collect()}
+
+    def window(name: str) -> WindowRows:
+        positives = found.get((name, 1), 0)
+        return WindowRows(found.get((name, 0), 0) + positives, positives, found.get((name, None), 0))
+
+    return Accounts(
+        rows_in=rows_in,
+        filtered=rows_in - sum(found.values()),
+        outside=sum(count for (name, _), count in found.items() if name == OUTSIDE),
+        train=window(TRAIN),
+        holdout=window(HOLDOUT),
+    )
+
+
+def check_windows(plan: Plan, accounts: Accounts) -> None:
+    """Refuse windows that nothing can be learned or judged from.
+
+    Raises:
+        DataError: A window has no labelled row, or only one class.
+    """
+    _check_window(plan, accounts, TRAIN, plan.windows.train, accounts.train)
+    _check_window(plan, accounts, HOLDOUT, plan.windows.holdout, accounts.holdout)
+
+
+def check_keys(spark: SparkSession, plan: Plan, prepared: Prepared) -> None:
+    """Compare the keys that went in with those that came out.
 
     Args:
         spark: The session with the views.
         plan: The run's plan.
-        prepared: Prepare's output; the first action on it happens here.
-        rows_in: Rows of ``source``.
+        prepared: Prepare's output.
 
     Raises:
         PrepareError: Rows were multiplied, invented or moved in time, or a key is in both windows.
-        DataError: A window has no labelled row, or only one class.
     """
     by_key = _by_key(plan, prepared)
-    row = by_key.selectExpr(*_totals()).first()
-    for check in (_check_multiplied, _check_invented, _check_moved, _check_overlap):
+    # Where time is part of the key, a moved row is an invented one, and no key can be in two windows.
+    checks = [_check_multiplied, _check_invented]
+    faults = {"multiplied": MULTIPLIED, "invented": INVENTED}
+    if plan.spec.source.time not in plan.spec.key:
+        checks += [_check_moved, _check_overlap]
+        faults |= {"moved": MOVED, "overlap": _overlap(plan)}
+    row = by_key.selectExpr(*(f"count_if({condition}) AS {name}" for name, condition in faults.items())).first()
+    for check in checks:
         check(spark, plan, by_key, row)
-    windows = {
-        name: WindowRows(*(int(row[f"{name}_{what}"] or 0) for what in ("rows", "positives", "unlabelled")))
-        for name in (TRAIN, HOLDOUT)
-    }
-    accounts = Accounts(
-        rows_in=rows_in,
-        filtered=rows_in - int(row["rows_out"] or 0),
-        outside=int(row["outside"] or 0),
-        train=windows[TRAIN],
-        holdout=windows[HOLDOUT],
-    )
-    _check_window(plan, accounts, TRAIN, plan.windows.train, accounts.train)
-    _check_window(plan, accounts, HOLDOUT, plan.windows.holdout, accounts.holdout)
-    return accounts
-
-
-def _by_key(plan: Plan, prepared: Prepared) -> DataFrame:
-    """One row per key: how often and when it goes in and comes out, and what it is when it comes out."""
-    keys = [f"`{name}`" for name in prepared.key]
-    time = f"`{plan.spec.source.time}`"
-    nothing = "CAST(NULL AS TIMESTAMP)"
-    before = prepared.source.selectExpr(
-        *keys, "1 AS went_in", "0 AS came_out", f"{time} AS time_in", f"{nothing} AS time_out", *_flags(None)
-    )
-    after = prepared.frame.selectExpr(
-        *keys, "0 AS went_in", "1 AS came_out", f"{nothing} AS time_in", f"{TIME} AS time_out", *_flags(LABEL)
-    )
-    counted = ("went_in", "came_out", *_flag_names())
-    sums = [f"sum({name}) AS {name}" for name in counted]
-    bounds = [f"{how}({name}) AS {how}_{name}" for name in ("time_in", "time_out") for how in ("min", "max")]
-    from pyspark.sql.functions import expr
-
-    return before.unionAll(after).groupBy(*prepared.key).agg(*(expr(text) for text in (*sums, *bounds)))
-
-
-def _flag_names() -> list[str]:
-    names = [f"{window}_{what}" for window in (TRAIN, HOLDOUT) for what in ("rows", "positives", "unlabelled")]
-    return [*names, OUTSIDE]
-
-
-def _flags(label: str | None) -> list[str]:
-    """0 or 1 for each thing a row of the output can be; all 0 for rows of the source."""
-    if label is None:
-        return [f"0 AS {name}" for name in _flag_names()]
-    conditions = []
-    for window in (TRAIN, HOLDOUT):
-        here = f"{WINDOW} = '{window}'"
-        conditions += [f"{here} AND {label} IS NOT NULL", f"{here} AND {label} = 1", f"{here} AND {label} IS NULL"]
-    conditions.append(f"{WINDOW} = '{OUTSIDE}'")
-    return [f"if({text}, 1, 0) AS {name}" for text, name in zip(conditions, _flag_names(), strict=True)]
 
 
 MULTIPLIED = "came_out > went_in AND went_in > 0"
 INVENTED = "went_in = 0"
 MOVED = "came_out > 0 AND went_in > 0 AND (min_time_out < min_time_in OR max_time_out > max_time_in)"
-OVERLAP = "train_rows + train_unlabelled > 0 AND holdout_rows + holdout_unlabelled > 0"
 
 
-def _totals() -> list[str]:
-    faults = {"multiplied": MULTIPLIED, "invented": INVENTED, "moved": MOVED, "overlap": OVERLAP}
-    counts = [f"count_if({condition}) AS {name}" for name, condition in faults.items()]
-    return [*counts, "sum(came_out) AS rows_out", *(f"sum({name}) AS {name}" for name in _flag_names())]
+def _overlap(plan: Plan) -> str:
+    split = f"TIMESTAMP '{plan.windows.holdout.start.isoformat()}'"
+    return f"min_time_out < {split} AND max_time_out >= {split}"
+
+
+def _by_key(plan: Plan, prepared: Prepared) -> DataFrame:
+    """One row per key: how often it goes in and comes out, and when."""
+    from pyspark.sql.functions import expr
+
+    keys = [f"`{name}`" for name in prepared.key]
+    time = f"`{plan.spec.source.time}`"
+    nothing = "CAST(NULL AS TIMESTAMP)"
+    before = prepared.source.selectExpr(
+        *keys, "1 AS went_in", "0 AS came_out", f"{time} AS time_in", f"{nothing} AS time_out"
+    )
+    after = prepared.frame.selectExpr(
+        *keys, "0 AS went_in", "1 AS came_out", f"{nothing} AS time_in", f"{TIME} AS time_out"
+    )
+    # Spark leaves out of the query what nobody asks about, such as times that the key already has.
+    sums = [f"sum({name}) AS {name}" for name in ("went_in", "came_out")]
+    bounds = [f"{how}({name}) AS {how}_{name}" for name in ("time_in", "time_out") for how in ("min", "max")]
+    return before.unionAll(after).groupBy(*prepared.key).agg(*(expr(text) for text in (*sums, *bounds)))
 
 
 def _check_multiplied(spark: SparkSession, plan: Plan, by_key: DataFrame, row: Row) -> None:
@@ -169,7 +172,7 @@ def _check_moved(spark: SparkSession, plan: Plan, by_key: DataFrame, row: Row) -
 
 def _check_overlap(spark: SparkSession, plan: Plan, by_key: DataFrame, row: Row) -> None:
     if row["overlap"]:
-        example = _example(plan, by_key, OVERLAP)
+        example = _example(plan, by_key, _overlap(plan))
         raise PrepareError(
             f"{row['overlap']} keys are both in the training window and in the holdout, for example "
             f"{_key_text(plan, example)}: from {example['min_time_out']} to {example['max_time_out']}.",

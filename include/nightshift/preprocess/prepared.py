@@ -97,7 +97,7 @@ def computed(spec: ModelSpec) -> Iterator[None]:
         ArithmeticException,
         ArrayIndexOutOfBoundsException,
         DateTimeException,
-        IllegalArgumentException,
+        NumberFormatException,
         SparkRuntimeException,
         UnsupportedOperationException,
     )
@@ -108,7 +108,7 @@ def computed(spec: ModelSpec) -> Iterator[None]:
         ArithmeticException,
         ArrayIndexOutOfBoundsException,
         DateTimeException,
-        IllegalArgumentException,  # NumberFormatException too
+        NumberFormatException,
         SparkRuntimeException,
         UnsupportedOperationException,
     ) as error:

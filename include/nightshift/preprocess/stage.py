@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from nightshift.errors import IntegrityError
+from nightshift.errors import DataError, IntegrityError
 from nightshift.plan import Plan
-from nightshift.preprocess.accounting import Accounts, account
+from nightshift.preprocess.accounting import Accounts, check_keys, check_windows, count_rows
 from nightshift.preprocess.prepared import (
     FEATURES,
     HOLDOUT,
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROBE = "probe"
-ROWS_PER_FILE = 1_000_000
+ROWS_PER_FILE = 100_000
+MOST_FILES = 200
 
 
 def run(plan: Plan, io: StageIO) -> StageResult:
@@ -68,24 +70,60 @@ def _build(
     prepared.frame.persist()
     try:
         with computed(plan.spec):
-            accounts = account(spark, plan, prepared, rows_in=rows_in)
-        log.info(
-            "rows: %d in, %d left out by prepare, %d unlabelled, %d to train on, %d in the holdout",
-            rows_in,
-            accounts.filtered,
-            accounts.unlabelled,
-            accounts.train.rows,
-            accounts.holdout.rows,
-        )
-        transforms = Transforms.declare(plan.spec.features).fit(_labelled(prepared, TRAIN))
-        attempt.put("transforms.json", transforms.to_json())
-        for window, rows in ((TRAIN, accounts.train.rows), (HOLDOUT, accounts.holdout.rows)):
-            _write(_labelled(prepared, window), prepared, transforms, attempt, window, rows=rows)
-            _check_rows(attempt, window, rows)
+            accounts = _account(spark, plan, prepared, rows_in)
+            transforms = Transforms.declare(plan.spec.features).fit(_labelled(prepared, TRAIN))
+            attempt.put("transforms.json", transforms.to_json())
+            _write_windows(spark, plan, prepared, transforms, attempt, accounts=accounts)
     finally:
         prepared.frame.unpersist()
     _write_probe(spark, io, prepared, transforms, attempt)
     return {**_result(accounts, transforms, attempt), **_versions(spark)}
+
+
+def _account(spark: SparkSession, plan: Plan, prepared: Prepared, rows_in: int) -> Accounts:
+    """Count the rows; of two faults, what the SQL does to rows explains what a window lacks.
+
+    Raises:
+        PrepareError: The SQL does what it must not do, and a window lacks something or has too much.
+        DataError: A window lacks something.
+    """
+    accounts = count_rows(prepared, rows_in=rows_in)
+    log.info(
+        "rows: %d in, %d left out by prepare, %d unlabelled, %d to train on, %d in the holdout",
+        rows_in,
+        accounts.filtered,
+        accounts.unlabelled,
+        accounts.train.rows,
+        accounts.holdout.rows,
+    )
+    try:
+        check_windows(plan, accounts)
+    except DataError:
+        check_keys(spark, plan, prepared)
+        raise
+    return accounts
+
+
+def _write_windows(
+    spark: SparkSession, plan: Plan, prepared: Prepared, transforms: Transforms, attempt: Attempt, *, accounts: Accounts
+) -> None:
+    """Write both windows and check the keys, side by side: sorting into one file keeps one thread busy.
+
+    Raises:
+        PrepareError: See ``check_keys``; what was written is never published then.
+        IntegrityError: Spark wrote another number of rows than it had counted.
+    """
+
+    def write(window: str, rows: int) -> None:
+        _write(_labelled(prepared, window), prepared, transforms, attempt, window, rows=rows)
+        if attempt.outputs[window].rows != rows:
+            raise IntegrityError(f"{rows} rows of {window} were counted, but {attempt.outputs[window].rows} written.")
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        train = pool.submit(write, TRAIN, accounts.train.rows)
+        check_keys(spark, plan, prepared)
+        write(HOLDOUT, accounts.holdout.rows)
+        train.result()
 
 
 def _labelled(prepared: Prepared, window: str) -> DataFrame:
@@ -107,17 +145,11 @@ def _write(
     frame: DataFrame, prepared: Prepared, transforms: Transforms, attempt: Attempt, name: str, *, rows: int
 ) -> None:
     """Write a table sorted by key over all its files; how many those are depends on the rows alone."""
-    files = math.ceil(rows / ROWS_PER_FILE)
+    files = min(math.ceil(rows / ROWS_PER_FILE), MOST_FILES)
     spread = frame.coalesce(1) if files == 1 else frame.repartitionByRange(files, *prepared.key)
     ordered = spread.sortWithinPartitions(*prepared.key)
     ordered.selectExpr(*_columns(prepared, transforms)).write.parquet(attempt.uri(name))
     attempt.adopt_spark_output(name)
-
-
-def _check_rows(attempt: Attempt, name: str, rows: int) -> None:
-    """Raises IntegrityError: Spark wrote another number of rows than it had counted."""
-    if attempt.outputs[name].rows != rows:
-        raise IntegrityError(f"{rows} rows of {name} were counted, but {attempt.outputs[name].rows} written.")
 
 
 def _write_probe(

@@ -41,7 +41,7 @@ def _register(plan: Plan, io: StageIO, attempt: Attempt) -> Mapping[str, Any]:
     digest = train.file("graph.onnx").sha256
     scorer = Scorer.load(io.store.read(train, "graph.onnx"), digest=digest, threads=plan.threads)
     parity = require_parity(io, scorer, threads=plan.threads)
-    log.info("register: graph and booster agree on %d rows to %.1e", parity.rows, parity.max_diff)
+    log.info("graph and booster agree on %d rows to %.1e", parity.rows, parity.max_diff)
 
     submission = describe(plan, io, scorer, parity)
     registry = Registry(plan.mlflow_uri, registered_name(plan))
@@ -55,7 +55,11 @@ def _register(plan: Plan, io: StageIO, attempt: Attempt) -> Mapping[str, Any]:
         "parity_rows": parity.rows,
         "standing": submission.tags["nightshift.status"],
     }
-    log.info("register: %s v%d, %s", registry.model, registered.version, summary["standing"])
+    found = "" if registered.created else "found again: "
+    log.info(
+        "%s%s v%d, %s, is MLflow run %s",
+        found, registry.model, registered.version, summary["standing"], registered.run_id,
+    )  # fmt: skip
     parity_tables = {name: asdict(found) for name, found in parity.tables.items()}
     attempt.put(
         "registration.json", canonical_json({**summary, "run_key": submission.run_key, "parity": parity_tables})

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 RUN_KEY = "nightshift.run_key"
 DIGEST_CHARACTERS = 36
 TAG_CHARACTERS = 5000
+MESSAGE_CHARACTERS = 300
 # MLflow waits minutes for a server that is down; a stage is tried again anyway.
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -149,11 +150,9 @@ class Registry:
             experiment_id = self._experiment_id()
             run_id = self._run_id(experiment_id, submission)
             self._describe(run_id, submission)
-            model_id, location = self._logged_model(experiment_id, run_id, submission, scratch)
+            model_id = self._logged_model(experiment_id, run_id, submission, scratch)
             version = self._version(run_id, model_id, submission)
             self._client.set_terminated(run_id)
-        log.info("%s v%d is MLflow run %s", self.model, version, run_id)
-        log.debug("its artifacts are at %s", location)
         return Registered(version, run_id, created=True)
 
     def find(self, run_key: str) -> Registered | None:
@@ -207,8 +206,8 @@ class Registry:
         for name, data in submission.artifacts.items():
             self._client.log_text(run_id, data.decode(), name)
 
-    def _logged_model(self, experiment_id: str, run_id: str, submission: Submission, scratch: Path) -> tuple[str, str]:
-        """Id and location of the uploaded model, its bytes read back and compared."""
+    def _logged_model(self, experiment_id: str, run_id: str, submission: Submission, scratch: Path) -> str:
+        """Id of the uploaded model, its bytes read back and compared."""
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
         there = self._client.search_logged_models(
@@ -216,7 +215,7 @@ class Registry:
         )
         for logged in there:
             if logged.status == LoggedModelStatus.READY:
-                return logged.model_id, logged.artifact_location
+                return str(logged.model_id)
         logged = self._client.create_logged_model(
             experiment_id, name=self.model, source_run_id=run_id, tags={RUN_KEY: submission.run_key}
         )
@@ -228,7 +227,7 @@ class Registry:
         self._client.log_model_artifacts(logged.model_id, str(folder))
         self._require_bytes(logged.artifact_location, submission.digest, scratch / f"{logged.model_id}-read-back")
         self._client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-        return logged.model_id, logged.artifact_location
+        return str(logged.model_id)
 
     def _require_bytes(self, location: str, digest: str, folder: Path) -> None:
         import mlflow.artifacts
@@ -378,7 +377,7 @@ def answering(uri: str, action: str) -> Iterator[None]:
         hint = "start the MLflow server, or check NIGHTSHIFT_MLFLOW_URI; the stage can be run again at any time"
         if "out-of-date database schema" in str(error):
             hint = f"back the database up, then run: mlflow db upgrade {shown(uri)}"
-        message = first_line(error).replace(uri, shown(uri))
+        message = first_line(error).replace(uri, shown(uri))[:MESSAGE_CHARACTERS]
         raise StorageError(f"MLflow at {shown(uri)} could not {action}: {message}", hint=hint) from error
 
 

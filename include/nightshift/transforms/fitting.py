@@ -54,10 +54,7 @@ def check_types(frame: DataFrame, request: Sequence[tuple[str, str]]) -> None:
 def fit_numeric(frame: DataFrame, columns: Sequence[NumericColumn]) -> tuple[NumericColumn, ...]:
     """Answer the questions of every numeric column, all columns in one query per round."""
     fitted = list(columns)
-    while asking := [(place, column.question()) for place, column in enumerate(fitted)]:
-        questions = [(place, *question) for place, question in asking if question is not None]
-        if not questions:
-            break
+    while questions := [(place, *asked) for place, column in enumerate(fitted) if (asked := column.question())]:
         aggregates: list[str] = []
         slices: list[tuple[int, Estimator, slice]] = []
         for place, estimator, value in questions:

@@ -86,7 +86,15 @@ def test_the_second_time_nothing_is_repeated_and_it_says_so(call: Call, airflow:
     say(airflow, *night_lines("2013-06-25", reused=True))
     called = call("demo", "--nights", "2013-06-26")
     assert "reused: 71,520 rows in" in called.err
-    assert "every stage was reused, nothing was repeated" in called.out
+    assert "1 night in" in called.out
+    assert "every stage was reused and nothing was repeated" in called.out
+
+
+def test_a_night_that_was_half_done_before(call: Call, airflow: Path) -> None:
+    lines = night_lines("2013-06-25", reused=True, until="validate")
+    fresh = night_lines("2013-06-25")
+    say(airflow, *lines, *fresh[1 + 2 * 3 :])
+    assert "2 of 7 stages had been done before and were not repeated" in call("demo", "--nights", "2013-06-26").out
 
 
 class TestFailure:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from tests.fakes.published_night import PublishedNight
 from tests.unit.cli.conftest import Call
 
@@ -13,6 +14,31 @@ def test_a_line_for_every_night(call: Call, nights_: list[PublishedNight]) -> No
     assert lines[2].split()[:8] == ["2013-06-27", "71,520", "27", "2,310", "0.9214", "0.9180", "promoted", "v2"]
     assert lines[3].split()[6:8] == ["refused", "v3"]
     assert lines[3].split()[-1] == "0.0"
+
+
+def test_on_a_narrow_screen_the_seconds_have_a_table_of_their_own(
+    call: Call, nights_: list[PublishedNight], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call("history", "flight_delays").out.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("2013")] == [
+        "2013-06-26",
+        "2013-06-27",
+        "2013-06-28",
+    ] * 2
+    assert "Seconds by stage" in lines
+    assert lines[6].split() == [
+        "night",
+        "ingest",
+        "validate",
+        "preprocess",
+        "train",
+        "evaluate",
+        "register",
+        "deploy",
+        "all",
+    ]
+    assert max(map(len, lines)) <= 80
 
 
 def test_json(call: Call, nights_: list[PublishedNight]) -> None:

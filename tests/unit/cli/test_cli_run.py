@@ -23,7 +23,7 @@ class Jobs:
     def __init__(self) -> None:
         self.started: list[Job] = []
         self.fail_at: tuple[str, NightshiftError] | None = None
-        self.reused = False
+        self.reused: set[str] = set()
 
     def run_job(self, job: Job, *, python: str, on_line: Callable[[str], None]) -> StageResult:
         self.started.append(job)
@@ -32,7 +32,9 @@ class Jobs:
         if self.fail_at is not None and self.fail_at[0] == job.stage:
             raise self.fail_at[1]
         summary = {"model_version": 3} if job.stage == "register" else {}
-        return StageResult(job.stage, "succeeded", Ref(job.stage, "2013-06-27", 1, "d"), self.reused, summary)
+        return StageResult(
+            job.stage, "succeeded", Ref(job.stage, "2013-06-27", 1, "d"), job.stage in self.reused, summary
+        )
 
 
 @pytest.fixture
@@ -70,8 +72,10 @@ def test_json(call: Call, jobs: Jobs) -> None:
 
 
 def test_what_was_done_before_is_said(call: Call, jobs: Jobs) -> None:
-    jobs.reused = True
-    assert "Already done before, and not repeated: ingest, validate" in call(*NIGHT).out
+    jobs.reused = {"ingest", "validate"}
+    assert "Already done before, and not repeated: ingest, validate.\n" in call(*NIGHT).out
+    jobs.reused = set(STAGES)
+    assert "Everything had been done before; nothing was repeated." in call(*NIGHT).out
 
 
 def test_a_failure_ends_the_night_with_its_exit_code_and_the_last_lines(call: Call, jobs: Jobs) -> None:

@@ -11,14 +11,14 @@ from tests.fakes.published_night import PublishedNight, copied_nights, plan_of, 
 def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[PublishedNight]]:
     """A first champion, its successor, and a refused challenger; shared, so nobody may write there."""
     root = tmp_path_factory.mktemp("published")
-    return root, three_nights(root)
+    return root, three_nights(root, days=20)
 
 
 @pytest.fixture(scope="session")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PublishedNight]:
     """A night that got as far as ingest; shared likewise."""
     root = tmp_path_factory.mktemp("stopped")
-    night = PublishedNight(plan_of(root, date(2013, 6, 26)), until="ingest")
+    night = PublishedNight(plan_of(root, date(2013, 6, 26)), until="ingest", days=10)
     night.publish()
     return root, night
 

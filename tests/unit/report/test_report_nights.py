@@ -34,7 +34,7 @@ def test_a_model_without_nights(root: Path) -> None:
 
 
 def test_a_night_that_stopped_early_is_unfinished(root: Path) -> None:
-    night = PublishedNight(plan_of(root, date(2013, 6, 26)), until="train")
+    night = PublishedNight(plan_of(root, date(2013, 6, 26)), until="train", days=3)
     night.publish()
     (found,) = nights(night.store)
     assert (found.verdict, found.challenger_auc, found.model_version) == ("unfinished", None, None)

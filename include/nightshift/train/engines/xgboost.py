@@ -33,6 +33,7 @@ class XGBoost:
         params: dict[str, Value] = {"n_estimators": DEFAULT_TREES, **training.params}
         trees = int(params["n_estimators"])
         matrix = xgboost.QuantileDMatrix(features, labels, max_bin=int(params.get("max_bin", 256)), nthread=threads)
+        watch = _watch(matrix, trees)
         booster = xgboost.train(
             {
                 **{name: value for name, value in params.items() if name != "n_estimators"},
@@ -45,7 +46,7 @@ class XGBoost:
             },
             matrix,
             num_boost_round=trees,
-            callbacks=[_progress(matrix, trees)],
+            callbacks=[watch],
         )
         return Fitted(
             booster=booster,
@@ -54,24 +55,34 @@ class XGBoost:
             params=params,
             trees=booster.num_boosted_rounds(),
             gains=_gains(booster, features.shape[1]),
-            probabilities=booster.predict(matrix),
+            probabilities=watch.probabilities,
         )
 
 
-def _progress(matrix: xgboost.QuantileDMatrix, trees: int) -> xgboost.callback.TrainingCallback:
-    """Log the training loss a few times; asking every round would cost a noticeable share of the training."""
+def _watch(matrix: xgboost.QuantileDMatrix, trees: int) -> Any:
+    """A callback that logs the training loss a few times and keeps the last probabilities.
+
+    Asking for the loss in every round would cost a noticeable share of the training. The probabilities are
+    taken before training ends because xgboost still has them then, and would compute them again afterwards.
+    """
     from xgboost.callback import TrainingCallback
 
     every = max(1, trees // PROGRESS_LINES)
 
-    class Progress(TrainingCallback):  # type: ignore[misc]
+    class Watch(TrainingCallback):  # type: ignore[misc]
+        probabilities: np.ndarray[Any, Any]
+
         def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: object) -> bool:
             if (epoch + 1) % every == 0 or epoch + 1 == trees:
                 loss = float(model.eval(matrix, "train", epoch).rpartition(":")[2])
                 log.info("train: round %d/%d logloss %.5f", epoch + 1, trees, loss)
             return False
 
-    return Progress()
+        def after_training(self, model: xgboost.Booster) -> xgboost.Booster:
+            self.probabilities = model.predict(matrix)
+            return model
+
+    return Watch()
 
 
 def _gains(booster: xgboost.Booster, width: int) -> np.ndarray[Any, Any]:
