@@ -19,7 +19,7 @@ $(INSTALLED): requirements.txt requirements-uv.txt pyproject.toml
 	@echo "setup: creating $(VENV) and installing the locked packages (about a minute)"
 	@$(PYTHON) -m venv $(VENV) || { echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu install python3-venv first" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
-	@$(UV) install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	@$(UV) install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.txt
 	@$(UV) install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 

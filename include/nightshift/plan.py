@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property, lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,16 @@ CODE_OF_STAGE: dict[str, tuple[str, ...]] = {
     "evaluate": (*_LIBRARY, "evaluate", "model", "ledger"),
     "register": (*_LIBRARY, "register", "model", "registry"),
     "deploy": (*_LIBRARY, "deploy", "model", "ledger", "registry"),
+}
+# A new version of one of these may give another result from the same inputs.
+LIBRARIES_OF_STAGE: dict[str, tuple[str, ...]] = {
+    "ingest": ("pyarrow",),
+    "validate": ("great-expectations", "pandas", "pyarrow"),
+    "preprocess": ("pyspark",),
+    "train": ("onnx", "onnxmltools", "skl2onnx", "xgboost-cpu"),
+    "evaluate": ("onnxruntime", "scikit-learn"),
+    "register": ("mlflow", "onnxruntime"),
+    "deploy": ("onnxruntime",),
 }
 SPEC_OF_STAGE: dict[str, tuple[str, ...]] = {
     "ingest": ("source", "tables", "key", "label", "quarantine", "window"),
@@ -209,6 +220,18 @@ def code_digest(parts: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
+@lru_cache(maxsize=64)
+def library_versions(names: tuple[str, ...]) -> dict[str, str | None]:
+    """Installed versions by distribution name; None where it is not installed."""
+    found: dict[str, str | None] = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
 @dataclass(frozen=True)
 class Plan:
     """The resolved spec, interval and locations of one run. Published once; jobs read nothing else.
@@ -260,6 +283,7 @@ class Plan:
                 "code": code_digest(CODE_OF_STAGE[stage]),
                 "inputs": dict(inputs),
                 "threads": self.threads if stage == "train" else None,
+                "libraries": library_versions(LIBRARIES_OF_STAGE[stage]),
             }
         )
 

@@ -9,7 +9,6 @@ from airflow.sdk import CronTriggerTimetable, Param
 
 from nightshift.spec.models import ModelSpec
 from nightshift.spec.values import format_duration
-from nightshift_airflow.notifiers import FailureNotifier, explain_failure, explain_retry
 
 START = datetime(2000, 1, 1, tzinfo=UTC)  # before any night; catchup is off
 DAY = timedelta(days=1)
@@ -27,21 +26,7 @@ def dag_of(spec: ModelSpec, process: str) -> dict[str, Any]:
         "max_active_runs": 1,
         "tags": list(dict.fromkeys([spec.model, *spec.tags, "nightshift"])),
         "params": {"night": night()},
-        "default_args": task_defaults(spec),
-    }
-
-
-def task_defaults(spec: ModelSpec) -> dict[str, Any]:
-    """Arguments of every task: who answers for it, and what happens when it fails."""
-    told = [FailureNotifier(spec)] if spec.notify else []
-    return {
-        "owner": spec.owner,
-        "retries": spec.retries,
-        "retry_delay": timedelta(seconds=30),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=15),
-        "on_failure_callback": [*told, explain_failure],
-        "on_retry_callback": [explain_retry],
+        "default_args": {"owner": spec.owner},
     }
 
 

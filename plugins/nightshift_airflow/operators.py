@@ -16,6 +16,7 @@ from nightshift.spec.models import ModelSpec
 from nightshift.stage import StageResult
 from nightshift_airflow.compute import POOL, target_of
 from nightshift_airflow.handover import Handover
+from nightshift_airflow.notifiers import FailureNotifier, explain_failure, explain_retry, notify_refusal
 from nightshift_airflow.runs import interval_of, is_dags_test, trigger_of
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ class StageOperator(BaseOperator):
     ui_color = "#e8edf7"
 
     def __init__(self, *, spec: ModelSpec, upstream: XComArg | None = None, **kwargs: Any) -> None:
-        kwargs.setdefault("pool", POOL[spec.compute.target])
-        kwargs.setdefault("execution_timeout", timedelta(hours=6))
-        super().__init__(**kwargs)
+        super().__init__(**{**task_defaults(spec), **kwargs})
         self.spec = spec
         self.upstream = upstream
         self._cancellation = Cancellation()
@@ -106,9 +105,26 @@ class StageOperator(BaseOperator):
     def _tell_of_refusal(self, context: Context, handover: Handover) -> None:
         refused = next((result for result in handover.results.values() if result.status == "refused"), None)
         if refused is not None and self.spec.notify is not None:
-            from nightshift_airflow.notifiers import notify_refusal
-
             notify_refusal(context, self.spec, refused, night=handover.night)
+
+
+def task_defaults(spec: ModelSpec) -> dict[str, Any]:
+    """What every stage's task is by default: when it is tried again, and who hears of its failure.
+
+    Not in the DAG's ``default_args``: Airflow copies those deeply, once for each task.
+    """
+    told = [FailureNotifier(spec)] if spec.notify else []
+    return {
+        "owner": spec.owner,
+        "pool": POOL[spec.compute.target],
+        "execution_timeout": timedelta(hours=6),
+        "retries": spec.retries,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(minutes=15),
+        "on_failure_callback": [*told, explain_failure],
+        "on_retry_callback": [explain_retry],
+    }
 
 
 def _facts(handover: Handover, result: StageResult) -> dict[str, Any]:

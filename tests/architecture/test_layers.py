@@ -19,7 +19,11 @@ PRODUCT = sorted(path for top in ("dags", "plugins", "include") for path in (ROO
 
 def test_imports_point_one_way() -> None:
     found = subprocess.run(
-        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert found.returncode == 0, found.stdout
 
@@ -46,7 +50,9 @@ def test_dag_files_show_only_the_shape() -> None:
 
 def test_no_rooms_without_a_name() -> None:
     for path in PRODUCT:
-        assert not re.search(r"(^|/)(utils?|helpers?|common|misc|managers?)(\.py$|/)", path.relative_to(ROOT).as_posix())
+        assert not re.search(
+            r"(^|/)(utils?|helpers?|common|misc|managers?)(\.py$|/)", path.relative_to(ROOT).as_posix()
+        )
 
 
 def test_modules_and_functions_stay_small() -> None:
@@ -63,11 +69,13 @@ def test_no_shell_and_no_unsafe_loading() -> None:
     for path in PRODUCT:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
-                assert not any(
-                    word.arg == "shell" and getattr(word.value, "value", None) for word in node.keywords
-                ), f"{path}:{node.lineno} uses a shell"
+                assert not any(word.arg == "shell" and getattr(word.value, "value", None) for word in node.keywords), (
+                    f"{path}:{node.lineno} uses a shell"
+                )
                 name = ast.unparse(node.func)
-                assert name not in ("pickle.load", "pickle.loads", "yaml.load", "eval", "exec"), f"{path}:{node.lineno} calls {name}"
+                assert name not in ("pickle.load", "pickle.loads", "yaml.load", "eval", "exec"), (
+                    f"{path}:{node.lineno} calls {name}"
+                )
 
 
 def test_airflow_executes_only_the_plugin_file() -> None:
@@ -87,4 +95,6 @@ def test_tasks_do_not_touch_the_orm() -> None:
             elif isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]
             for module in modules:
-                assert not re.match(r"airflow\.(models|settings|utils\.(session|db))", module), f"{path}:{node.lineno} {module}"
+                assert not re.match(r"airflow\.(models|settings|utils\.(session|db))", module), (
+                    f"{path}:{node.lineno} {module}"
+                )

@@ -29,7 +29,10 @@ def pins(name: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("lock", EXTRAS)
 def test_lock_satisfies_what_the_project_asks_for(lock: str) -> None:
-    wanted = [*PROJECT["dependencies"], *(line for extra in EXTRAS[lock] for line in PROJECT["optional-dependencies"][extra])]
+    wanted = [
+        *PROJECT["dependencies"],
+        *(line for extra in EXTRAS[lock] for line in PROJECT["optional-dependencies"][extra]),
+    ]
     locked = pins(lock)
     for line in wanted:
         requirement = Requirement(line)

@@ -58,7 +58,9 @@ def main() -> None:
 
 
 def parse(path: Path, environ: dict[str, str]) -> float:
-    found = subprocess.run([sys.executable, "-c", PARSE, str(path)], env=environ, check=True, capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", PARSE, str(path)], env=environ, check=True, capture_output=True, text=True
+    )
     return float(found.stdout.strip().splitlines()[-1])
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 
-HAND_WRITTEN = r'''
+HAND_WRITTEN = r"""
 import datetime as dt, importlib.util, os, pathlib, sys, time, warnings
 warnings.filterwarnings("ignore")
 night, train_days, out = dt.date.fromisoformat(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
@@ -101,7 +101,7 @@ again = ort.InferenceSession(str(out / "graph.onnx")).run(None, {"x": x[after][:
 assert np.allclose(again, p[:50])
 mark("deploy")
 print("PEER", {k: round(v, 1) for k, v in marks.items()}, "auc", round(auc, 4))
-'''
+"""
 
 SPEC_NAME = "flight_delays_bench"
 

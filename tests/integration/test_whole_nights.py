@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from tests.fakes.tiny_model import FIRST_NIGHT, write_day, write_model
 
 from nightshift.errors import DataError, JobError, NightshiftError, SourceError, ValidationFailed
 from nightshift.jobs import Job, make_plan, publish, run_job
@@ -22,7 +23,6 @@ from nightshift.spec.loader import load_spec
 from nightshift.stage import StageResult
 from nightshift.storage import Store
 from nightshift.storage.crash_points import POINTS, VARIABLE
-from tests.fakes.tiny_model import FIRST_NIGHT, write_day, write_model
 
 pytestmark = [pytest.mark.jvm]
 

@@ -17,12 +17,14 @@ import nightshift
 from nightshift import plan as plan_module
 from nightshift.plan import (
     CODE_OF_STAGE,
+    LIBRARIES_OF_STAGE,
     SPEC_OF_STAGE,
     STAGES,
     Interval,
     Plan,
     code_digest,
     digest_of,
+    library_versions,
     package_version,
 )
 from nightshift.spec.loader import load_spec
@@ -246,3 +248,15 @@ def test_digests_do_not_depend_on_order(value: dict[str, Any]) -> None:
 def test_what_is_no_json_has_no_digest(value: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
         digest_of([value])
+
+
+def test_a_new_version_of_a_library_is_another_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = PLAN
+    before = {stage: plan.stage_key(stage, {}) for stage in STAGES}
+    monkeypatch.setattr("nightshift.plan.library_versions", lambda names: dict.fromkeys(names, "99.0"))
+    assert all(plan.stage_key(stage, {}) != before[stage] for stage in STAGES)
+
+
+def test_every_stage_says_which_libraries_it_depends_on() -> None:
+    for stage in STAGES:
+        assert None not in library_versions(LIBRARIES_OF_STAGE[stage]).values(), stage

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from nightshift.spec import rules
+from nightshift.spec import rules, xgboost_params
 from nightshift.spec.problem import Problem, reject, rejection
 from nightshift.spec.values import (
     Column,
@@ -297,6 +297,11 @@ class Training(SpecModel):
     """Seed of everything random."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["max_f1"] = "max_f1"
     """Probability from which a row is called positive; max_f1 picks it on the training window."""
+
+    @model_validator(mode="after")
+    def _check_params(self) -> Self:
+        reject(xgboost_params.problems(self.params))
+        return self
 
 
 class VersusChampion(SpecModel):

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nightshift.errors import DataError, SpecError
+from nightshift.errors import DataError
 from nightshift.model.booster import load_booster, predict
 from nightshift.model.parity import compare
 from nightshift.model.session import Scorer
@@ -22,7 +22,6 @@ from nightshift.spec.models import ModelSpec
 from nightshift.stage import StageIO, StageResult
 from nightshift.storage import Store
 from nightshift.train import run
-from nightshift.train.engines import xgboost_params
 from nightshift.transforms import Transforms
 from nightshift.transforms.columns import CategoricalColumn, NumericColumn
 from nightshift.transforms.numeric import Impute
@@ -176,12 +175,3 @@ def test_windows_that_teach_nothing_are_refused(tmp_path: Path, labels: list[int
     with pytest.raises(DataError, match=words):
         run(plan, io)
     assert io.store.latest("train", plan.interval.key) is None
-
-
-def test_wrong_parameters_are_refused_before_training(tmp_path: Path) -> None:
-    assert "max_dept" not in xgboost_params.ALLOWED
-    plan = plan_of(tmp_path, params={"max_dept": 3})
-    io = preprocessed(plan, tmp_path, window())
-
-    with pytest.raises(SpecError, match="did you mean max_depth"):
-        run(plan, io)

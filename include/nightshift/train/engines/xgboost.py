@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from nightshift.spec.models import Training
+from nightshift.spec.xgboost_params import Value
 from nightshift.train.engines import Fitted
-from nightshift.train.engines.xgboost_params import DEFAULT_TREES, Value, check_params
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROGRESS_LINES = 8
+DEFAULT_TREES = 100
 
 
 class XGBoost:
@@ -29,7 +30,6 @@ class XGBoost:
         """Train; see ``Engine.fit``."""
         import xgboost
 
-        check_params(training.params)
         params: dict[str, Value] = {"n_estimators": DEFAULT_TREES, **training.params}
         trees = int(params["n_estimators"])
         matrix = xgboost.QuantileDMatrix(features, labels, max_bin=int(params.get("max_bin", 256)), nthread=threads)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from nightshift.errors import SpecError
+from nightshift.spec.problem import Problem
 
 Value = int | float | str | bool
 
@@ -81,7 +81,6 @@ ALLOWED: dict[str, Whole | Real | OneOf] = {
     "scale_pos_weight": Real(0, above=True),
     "base_score": Real(0, 1, above=True, below=True),
 }
-DEFAULT_TREES = 100
 _ELSEWHERE = {
     "eta": "write learning_rate",
     "alpha": "write reg_alpha",
@@ -104,24 +103,26 @@ _ELSEWHERE = {
 }
 
 
-def check_params(params: Mapping[str, Value]) -> None:
-    """Refuse parameters that xgboost would ignore, misread, or that are not a spec's to set.
-
-    Raises:
-        SpecError: A name or a value is not allowed; the message names the place in the spec.
-    """
+def problems(params: Mapping[str, Value]) -> Iterator[Problem]:
+    """Parameters that xgboost would ignore or misread, or that are not a spec's to set."""
     for name, value in params.items():
-        rule = ALLOWED.get(name)
+        rule, at = ALLOWED.get(name), ("params", name)
         if rule is None:
-            raise SpecError(f"training.params.{name} is no parameter that a spec can set.", hint=_hint(name))
-        if not rule.admits(value):
-            raise SpecError(f"training.params.{name} is {value!r}; it must be {rule}.")
+            allowed = None if _near(name) else ", ".join(ALLOWED)
+            message = f"{name} is no parameter that a spec can set."
+            yield Problem(message, at, allowed=allowed, hint=_hint(name), is_key=True)
+        elif not rule.admits(value):
+            yield Problem(f"{value!r} is not {rule}.", at, allowed=str(rule))
 
 
-def _hint(name: str) -> str:
-    if name in _ELSEWHERE:
+def _near(name: str) -> str | None:
+    return next(iter(difflib.get_close_matches(name, [*ALLOWED, *_ELSEWHERE], n=1)), None)
+
+
+def _hint(name: str) -> str | None:
+    near = _near(name)
+    if near is None:
+        return None
+    if near == name:
         return _ELSEWHERE[name]
-    near = difflib.get_close_matches(name, [*ALLOWED, *_ELSEWHERE], n=1)
-    if near and near[0] in _ELSEWHERE:
-        return f"did you mean {near[0]}? {_ELSEWHERE[near[0]]}"
-    return f"did you mean {near[0]}?" if near else f"allowed: {', '.join(ALLOWED)}"
+    return f"did you mean {near}? {_ELSEWHERE[near]}" if near in _ELSEWHERE else f"did you mean {near}?"
