@@ -72,6 +72,17 @@ TRANSFORMS = st.one_of(
 )
 
 
+PARAMS = st.fixed_dictionaries(
+    {},
+    optional={
+        "n_estimators": st.integers(1, 1000),
+        "gamma": st.integers(0, 9) | st.floats(0, 9),
+        "subsample": st.floats(0.1, 1) | st.just(1),
+        "grow_policy": st.sampled_from(["depthwise", "lossguide"]),
+    },
+)
+
+
 @st.composite
 def specs(draw: st.DrawFn) -> ModelSpec:
     columns = draw(
@@ -103,7 +114,7 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         "window": {"train": draw(WHOLE_DAYS), "holdout": draw(WHOLE_DAYS)},
         "training": {
             "engine": "xgboost",
-            "params": draw(st.dictionaries(NAMES, NUMBERS | st.text() | st.booleans(), max_size=3)),
+            "params": draw(PARAMS),
             "threshold": draw(st.just("max_f1") | st.floats(0.01, 0.99)),
         },
         "gates": {"minimum": draw(st.floats(0, 1))},
