@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nightshift.errors import IntegrityError, NightshiftError, Overtaken
+from nightshift.errors import IntegrityError, NightshiftError, Overtaken, SpecError
 from nightshift.jobs.planning import make_plan
 from nightshift.plan import Interval, Plan
 from nightshift.settings import Settings
@@ -121,3 +121,12 @@ def test_what_was_given_must_be_what_was_meant(plan: Plan, io: StageIO) -> None:
     with pytest.raises(IntegrityError, match="was expected"):
         io.given("preprocess")
     assert StageIO(io.store, {"preprocess": manifest.ref}, io.scratch).given("preprocess") == manifest
+
+
+def test_a_plan_is_not_made_with_sql_that_cannot_be_used(tmp_path: Path) -> None:
+    spec = load_spec(SPEC, check_sql=False)
+    broken = spec.model_copy(update={"prepare_sql": spec.prepare_sql.replace("weather AS w", "storms AS w")})
+    settings = Settings.from_environment({"NIGHTSHIFT_HOME": str(tmp_path), "NIGHTSHIFT_MODELS": str(SPEC.parent)})
+
+    with pytest.raises(SpecError, match=r"flight_delays.sql:\d+: .*storms"):
+        make_plan(broken, Interval.of_day(date(2013, 7, 14)), settings, run_id="r", trigger="test")

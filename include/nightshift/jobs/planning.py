@@ -30,7 +30,14 @@ class PublishedPlan:
 
 
 def make_plan(spec: ModelSpec, interval: Interval, settings: Settings, *, run_id: str, trigger: Trigger) -> Plan:
-    """The plan of a new run, with today's code and settings."""
+    """The plan of a new run, with today's code and settings.
+
+    Raises:
+        SpecError: The prepare SQL cannot be used. Parsing a DAG leaves that check out, because it takes time.
+    """
+    from nightshift.spec.prepare_sql import require_prepare
+
+    require_prepare(spec)
     return Plan(
         spec=spec,
         interval=interval,

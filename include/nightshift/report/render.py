@@ -39,28 +39,32 @@ def render_run(plan: Plan, store: Store, results: Results) -> Path | str:
     """
     evidence = Evidence.collect(plan, store, results)
     page = html(evidence).encode()
-    manifest = _publish(plan, store, evidence, page)
-    _log_to_mlflow(evidence, page)
+    key = digest_of({"dataset": REPORT, "interval": plan.interval.key, "page": page.decode()})
+    manifest = store.find(REPORT, plan.interval.key, key)
+    if manifest is None:
+        # First MLflow, then our own: a page that is published has been logged too.
+        _log_to_mlflow(evidence, page)
+        manifest = _publish(plan, store, evidence, page, key)
     if not store.objects.is_local:
         return store.objects.uri(f"{manifest.folder}/{PAGE}")
     return _copy(plan, page)
 
 
-def _publish(plan: Plan, store: Store, evidence: Evidence, page: bytes) -> Manifest:
-    """The page as a version of its own; the same page is published once."""
+def _publish(plan: Plan, store: Store, evidence: Evidence, page: bytes, key: str) -> Manifest:
+    """The page as a version of its own."""
     outcome = evidence.outcome
     inputs = {stage: manifest.ref for stage, manifest in evidence.manifests.items()}
-    code = code_digest(("report",))
-    key = digest_of({"dataset": REPORT, "interval": plan.interval.key, "code": code, "page": page.decode()})
-    latest = store.latest(REPORT, plan.interval.key)
-    if latest is not None and latest.stage_key == key:
-        return latest
     attempt = store.attempt(REPORT, plan.interval.key)
     attempt.put(PAGE, page)
-    reason = outcome.error.message if outcome.error is not None else outcome.why
-    result = {"kind": outcome.kind, "sentence": outcome.sentence, "reason": reason, "stage": outcome.failed_stage}
+    result = {
+        "run_id": plan.run_id,
+        "kind": outcome.kind,
+        "sentence": outcome.sentence,
+        "reason": outcome.error.message if outcome.error is not None else outcome.why,
+        "stage": outcome.failed_stage,
+    }
     try:
-        return attempt.publish(stage_key=key, code=code, inputs=inputs, result=result)
+        return attempt.publish(stage_key=key, code=code_digest(("report",)), inputs=inputs, result=result)
     except Overtaken:
         newest = store.latest(REPORT, plan.interval.key)
         assert newest is not None, "somebody has just published it"

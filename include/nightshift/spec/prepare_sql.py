@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from nightshift.errors import SpecError
 from nightshift.spec.prepare_columns import check_columns
 from nightshift.spec.problem import Problem, did_you_mean
+from nightshift.spec.problem import in_words as told_of
 from nightshift.spec.sql_tree import first_line, in_words, last_line, near_line, sql_problem
 
 if TYPE_CHECKING:
@@ -60,6 +62,18 @@ UNREPEATABLE = frozenset(
     }
 )
 ONE_SELECT = "exactly one SELECT; WITH may stand before it"
+
+
+def require_prepare(spec: ModelSpec) -> None:
+    """Check the prepare SQL of a spec that was loaded without it.
+
+    Raises:
+        SpecError: It cannot be used; the message names each problem, with its line.
+    """
+    found = check_prepare(spec.prepare_sql, spec)
+    if found:
+        told = "\n".join(f"{spec.prepare}:{problem.line or 1}: {told_of(problem)}" for problem in found)
+        raise SpecError(told, hint=f"nightshift validate {spec.model} says the same, with hints")
 
 
 def check_prepare(sql: str, spec: ModelSpec) -> tuple[Problem, ...]:

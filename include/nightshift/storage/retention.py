@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -94,10 +94,6 @@ def apply_retention(
 
     It is safe beside running nights and other calls of itself, can be killed at any point and called again.
 
-    For the command line: ``apply_retention(store, keep_versions=3, keep_days=90, garbage_hours=24,
-    protected=[champion.train for champion in Ledger(store).champions()], now=datetime.now(UTC), dry_run=dry_run)``
-    and print the report, or ``to_dict()`` for ``--json``.
-
     Args:
         store: The model's area.
         keep_versions: How many versions of each interval stay, at least 1.
@@ -132,19 +128,30 @@ def apply_retention(
         store.objects.delete(stored.name for stored in plans)
         for stored in leftovers:
             store.objects.delete_staging(stored.name)
-    gone = {attempt.folder for attempt in garbage}
-    report = RetentionReport(
+    report = _report(area, doomed, garbage, plans, leftovers, dry_run=dry_run)
+    log.info("retention of %s: %s", store.objects.root, report)
+    return report
+
+
+def _report(
+    area: Area,
+    doomed: Collection[Name],
+    garbage: list[AttemptFolder],
+    plans: list[Stored],
+    leftovers: list[Stored],
+    *,
+    dry_run: bool,
+) -> RetentionReport:
+    return RetentionReport(
         dry_run=dry_run,
         versions=tuple(area.manifests[name].ref for name in sorted(doomed)),
-        attempts=tuple(sorted(gone)),
+        attempts=tuple(sorted(attempt.folder for attempt in garbage)),
         plans=tuple(stored.name for stored in plans),
         leftovers=tuple(stored.name for stored in leftovers),
         freed_bytes=sum(attempt.size for attempt in garbage) + sum(stored.size for stored in (*plans, *leftovers)),
         pending_bytes=sum(entry.size for name in doomed for entry in area.manifests[name].files),
         kept_versions=len(area.manifests) - len(doomed),
     )
-    log.info("retention of %s: %s", store.objects.root, report)
-    return report
 
 
 @dataclass(frozen=True)

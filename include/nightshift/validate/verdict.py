@@ -177,6 +177,7 @@ def blocked(problems: Mapping[str, Sequence[str]], evidence: Mapping[str, str]) 
     return ValidationFailed(
         f"validation: {count} blocked, and nothing was published for {'it' if len(days) == 1 else 'them'}:\n"
         + "\n".join(lines),
-        hint="correct the source and run the night again; if the data is right, change expectations, volume or "
+        hint="correct the source and run the night again (in Airflow: clear it from ingest); "
+        "if the data is right, change expectations, volume or "
         "quarantine.max_fraction, or begin after the change with source.since",
     )
