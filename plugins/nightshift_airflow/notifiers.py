@@ -15,11 +15,12 @@ from urllib.request import Request, urlopen
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
 from nightshift.spec.models import ModelSpec
-from nightshift.stage import StageResult
 from nightshift_airflow.runs import is_dags_test
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
+
+    from nightshift.stage import StageResult
 
 log = logging.getLogger(__name__)
 

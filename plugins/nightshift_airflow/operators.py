@@ -1,4 +1,7 @@
-"""The operator behind every stage: thin, so that Airflow's interpreter needs no ML library."""
+"""The operator behind every stage: thin, so that Airflow's interpreter needs no ML library.
+
+What only a running task needs is imported by the methods that run: DAG files are parsed all the time.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,20 @@ from airflow.sdk import Asset, BaseOperator, XComArg
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from nightshift.errors import NightshiftError, NightSkipped
-from nightshift.jobs import Cancellation, Job, PublishedPlan, make_plan, publish, replan
-from nightshift.settings import Settings
 from nightshift.spec.models import ModelSpec
-from nightshift.stage import StageResult
 from nightshift_airflow.compute import POOL, target_of
-from nightshift_airflow.handover import Handover
 from nightshift_airflow.notifiers import FailureNotifier, explain_failure, explain_retry, notify_refusal
 from nightshift_airflow.runs import interval_of, is_dags_test, trigger_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from nightshift.jobs import Cancellation
+    from nightshift.settings import Settings
+    from nightshift.stage import StageResult
+    from nightshift_airflow.handover import Handover
+
+ENDED = "the task was cancelled or ran out of time"
 
 
 class StageOperator(BaseOperator):
@@ -43,7 +49,8 @@ class StageOperator(BaseOperator):
         super().__init__(**{**task_defaults(spec), **kwargs})
         self.spec = spec
         self.upstream = upstream
-        self._cancellation = Cancellation()
+        self._killed = False
+        self._cancellation: Cancellation | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the stage's job and wait; gives the handover for the next task.
@@ -75,16 +82,27 @@ class StageOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """End the job: called when the task is cancelled, marked, or out of time."""
-        self._cancellation.request("the task was cancelled or ran out of time")
+        self._killed = True
+        if self._cancellation is not None:
+            self._cancellation.request(ENDED)
 
     def _run(self, context: Context) -> Handover:
+        from nightshift.jobs import Cancellation, Job
+        from nightshift.settings import Settings
+
+        self._cancellation = cancellation = Cancellation()
+        if self._killed:  # on_kill runs in a signal handler: it may have come before there was anything to cancel
+            cancellation.request(ENDED)
         settings = Settings.from_environment()
         handover = self._handover(context, settings)
         job = Job(self.task_id, handover.plan, handover.refs)
         target = target_of(self.spec, settings, supervised=not is_dags_test(context["dag_run"]))
-        return handover.followed_by(target.run(job, cancellation=self._cancellation))
+        return handover.followed_by(target.run(job, cancellation=cancellation))
 
     def _handover(self, context: Context, settings: Settings) -> Handover:
+        from nightshift.jobs import publish, replan
+        from nightshift_airflow.handover import Handover
+
         if self.upstream is None:
             return self._first(context, settings)
         assert isinstance(self.upstream, Mapping), "Airflow renders template fields before it executes"
@@ -95,10 +113,13 @@ class StageOperator(BaseOperator):
         return given
 
     def _first(self, context: Context, settings: Settings) -> Handover:
+        from nightshift.jobs import make_plan, publish
+        from nightshift_airflow.handover import Handover
+
         run = context["dag_run"]
         interval = interval_of(run, night=context["params"].get("night"), until=self.spec.source.until)
         plan = make_plan(self.spec, interval, settings, run_id=run.run_id, trigger=trigger_of(run))
-        published: PublishedPlan = publish(plan)
+        published = publish(plan)
         self.log.info("night %s: %s; plan %s", interval.night, interval, published.uri)
         return Handover(published, interval.night.isoformat())
 

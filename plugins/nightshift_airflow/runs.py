@@ -6,9 +6,10 @@ Works on the run that a task sees and on the one in Airflow's database alike.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from nightshift.plan import Interval, Trigger, resolve_interval
+if TYPE_CHECKING:
+    from nightshift.plan import Interval, Trigger
 
 # What Airflow calls the cause of a run; whatever is not here was asked for by somebody.
 _TRIGGER: dict[str, Trigger] = {
@@ -45,6 +46,8 @@ def interval_of(run: Run, *, night: str | None, until: datetime | None = None) -
         SpecError: ``night`` is not a date, or has not come yet.
         NightSkipped: The source has no data any more.
     """
+    from nightshift.plan import resolve_interval
+
     return resolve_interval(now=run.run_after, data_interval_end=run.data_interval_end, night=night, until=until)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 HEAVY = ["pandas", "pyspark", "mlflow", "great_expectations", "torch", "xgboost", "boto3", "botocore", "numpy"]
-HEAVY += ["sklearn", "onnx", "onnxruntime", "pyarrow"]
+HEAVY += ["sklearn", "onnx", "onnxruntime", "pyarrow", "obstore"]
 
 
 def specs() -> list[ModelSpec]:

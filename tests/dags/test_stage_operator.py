@@ -308,6 +308,19 @@ def test_cancelling_the_task_cancels_the_job(monkeypatch: pytest.MonkeyPatch) ->
         execute(operator, context())
 
 
+def test_cancelling_the_task_before_there_is_a_job_cancels_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = lifecycle()["ingest"]
+    operator.on_kill()
+
+    class Cancelled:
+        def run(self, job: Job, *, cancellation: Cancellation) -> StageResult:
+            raise JobError(f"ended: {cancellation.reason}")
+
+    monkeypatch.setattr("nightshift_airflow.operators.target_of", lambda *_, **__: Cancelled())
+    with pytest.raises(JobError, match="ended: the task was cancelled or ran out of time"):
+        execute(operator, context())
+
+
 # -- notifications -------------------------------------------------------------------------------------
 
 

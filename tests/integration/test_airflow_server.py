@@ -21,7 +21,7 @@ import psutil
 import pytest
 from tests.fakes.tiny_model import write_model
 
-pytestmark = [pytest.mark.airflow, pytest.mark.jvm]
+pytestmark = [pytest.mark.airflow, pytest.mark.jvm, pytest.mark.long]
 
 ROOT = Path(__file__).parent.parent.parent
 AIRFLOW = str(Path(sys.executable).parent / "airflow")

@@ -14,7 +14,7 @@ from tests.fakes.tiny_model import FIRST_NIGHT, write_model
 
 from nightshift.plan import STAGES
 
-pytestmark = [pytest.mark.jvm, pytest.mark.airflow]
+pytestmark = [pytest.mark.jvm, pytest.mark.airflow, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 NIGHTSHIFT = Path(sys.prefix) / "bin" / "nightshift"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -287,31 +289,27 @@ def test_content_does_not_depend_on_the_number_of_threads(world: World, tmp_path
     given = world.validated(all_days(), {"places": PLACES})
     here = world.again(given)
     assert here.ref is not None
+    shutil.rmtree(tmp_path / "store" / "dev" / "toy" / "preprocess")
     program = tmp_path / "one_thread.py"
     program.write_text(
         "import json, sys, pathlib\n"
         "from nightshift.plan import Plan\n"
-        "from nightshift.preprocess.stage import _build\n"
-        "from nightshift.spark import session\n"
+        "from nightshift.preprocess import run\n"
         "from nightshift.stage import StageIO\n"
         "from nightshift.storage import Ref, Store\n"
         "plan = Plan.from_json(pathlib.Path(sys.argv[1]).read_bytes())\n"
-        "store, ref, scratch = Store.of(plan), Ref(**json.loads(sys.argv[2])), pathlib.Path(sys.argv[3])\n"
-        "io = StageIO(store, {'validate': ref}, scratch)\n"
-        "attempt = store.attempt('elsewhere', 'x')\n"
-        "with session('one', threads=1, scratch=scratch) as spark:\n"
-        "    _build(spark, plan, io, attempt, io.given('validate').inputs)\n"
-        "print(attempt.content_digest())\n"
+        "result = run(plan, StageIO(Store.of(plan), {'validate': Ref(**json.loads(sys.argv[2]))}, pathlib.Path(sys.argv[3])))\n"
+        "print(result.reused, result.ref.digest)\n"
     )
     plan = tmp_path / "plan.json"
-    plan.write_bytes(world.plan().to_json())
+    plan.write_bytes(replace(world.plan(), threads=1).to_json())
     arguments = [str(plan), json.dumps(vars(given)), str(tmp_path / "one")]
     done = subprocess.run(
         [sys.executable, program, *arguments], check=False, capture_output=True, text=True, timeout=300, cwd=tmp_path
     )
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[-1] == here.ref.digest
+    assert done.stdout.splitlines()[-1] == f"False {here.ref.digest}"
 
 
 def test_days_may_differ_in_the_width_of_a_number_or_have_none(world: World) -> None:
@@ -399,6 +397,17 @@ def test_a_changed_time_is_refused_even_where_time_is_no_key(world: World) -> No
     }
     sql = SQL.replace("s.at", "IF(s.id = 103, s.at + INTERVAL 2 DAYS, s.at) AS at")
     with pytest.raises(PrepareError, match=r"changes at of 1 rows.* of id=103: 2024-03-05 03:00:00 becomes 2024-03-07"):
+        world.preprocess(days, prepare_sql=sql, key=["id"])
+
+
+def test_a_time_taken_from_another_row_of_the_same_key_is_refused(world: World) -> None:
+    numbers = [0, 0, 1, 2, 3, 4]
+    days = {
+        day: rows.set_column(1, "id", pa.array(range(number * 100, number * 100 + PER_DAY)))
+        for number, (day, rows) in zip(numbers, all_days().items(), strict=True)
+    }
+    sql = SQL.replace("s.at", "IF(s.id = 3 AND day(s.at) = 5, s.at - INTERVAL 1 DAY, s.at) AS at")
+    with pytest.raises(PrepareError, match=r"the output has id at times at which the source does not"):
         world.preprocess(days, prepare_sql=sql, key=["id"])
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataError, IntegrityError
 from nightshift.plan import Plan
-from nightshift.preprocess.accounting import Accounts, check_keys, check_windows, count_rows
+from nightshift.preprocess.accounting import Accounts, check_windows, count_rows
+from nightshift.preprocess.keys import check_keys
 from nightshift.preprocess.prepared import (
     FEATURES,
     HOLDOUT,
@@ -23,10 +24,10 @@ from nightshift.preprocess.prepared import (
     prepare,
 )
 from nightshift.preprocess.probe import probe_rows
-from nightshift.preprocess.views import register
+from nightshift.preprocess.views import ROWS, days_of, register
 from nightshift.spark import session
 from nightshift.stage import StageIO, StageResult, once
-from nightshift.storage import Attempt, Ref
+from nightshift.storage import Attempt
 from nightshift.storage.store import GLOB
 from nightshift.transforms import Transforms
 
@@ -56,16 +57,17 @@ def run(plan: Plan, io: StageIO) -> StageResult:
     inputs = io.given("validate").inputs
 
     def build(attempt: Attempt) -> Mapping[str, Any]:
-        with session(f"{plan.model} preprocess {plan.interval.key}", threads=plan.threads, scratch=io.scratch) as spark:
-            return _build(spark, plan, io, attempt, inputs)
+        days = days_of(plan, io.store, inputs)
+        rows = sum(day.outputs[ROWS].rows for day in days)
+        app = f"{plan.model} preprocess {plan.interval.key}"
+        with session(app, threads=plan.threads, scratch=io.scratch, rows=rows) as spark:
+            rows_in = register(spark, io.store, plan, days, inputs)
+            return _build(spark, plan, io, attempt, rows_in)
 
     return once(plan, io, "preprocess", inputs, build)
 
 
-def _build(
-    spark: SparkSession, plan: Plan, io: StageIO, attempt: Attempt, inputs: Mapping[str, Ref]
-) -> Mapping[str, Any]:
-    rows_in = register(spark, io.store, plan, inputs)
+def _build(spark: SparkSession, plan: Plan, io: StageIO, attempt: Attempt, rows_in: int) -> Mapping[str, Any]:
     prepared = prepare(spark, plan)
     prepared.frame.persist()
     try:

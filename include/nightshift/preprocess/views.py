@@ -44,28 +44,38 @@ class Snapshot:
     empty: frozenset[str]
 
 
-def days_of(plan: Plan, inputs: Mapping[str, Ref]) -> list[Ref]:
-    """The validated days of the training and holdout windows, oldest first."""
-    windows = plan.windows
-    names = [f"valid/{day.key}" for window in (windows.train, windows.holdout) for day in window.days()]
-    return [inputs[name] for name in names if name in inputs]
-
-
-def register(spark: SparkSession, store: Store, plan: Plan, inputs: Mapping[str, Ref]) -> int:
-    """Make the views; gives the number of rows of ``source``.
+def days_of(plan: Plan, store: Store, inputs: Mapping[str, Ref]) -> list[Manifest]:
+    """The validated days of the training and holdout windows, oldest first.
 
     Raises:
-        DataError: There is no day of either window, or days disagree about a column's type.
-        IntegrityError: A file is not the one that was published, or a side table was not handed on.
+        DataError: There is none.
     """
-    days = days_of(plan, inputs)
+    windows = plan.windows
+    names = [f"valid/{day.key}" for window in (windows.train, windows.holdout) for day in window.days()]
+    days = [store.resolve(inputs[name]) for name in names if name in inputs]
     if not days:
-        windows = plan.windows
         raise DataError(
             f"no day of the windows {windows.train} and {windows.holdout} has validated data.",
             hint="source.since and source.until say which days exist; run ingest and validate for this night first",
         )
-    files = [file for day in days for file in _snapshots(store, store.resolve(day))]
+    return days
+
+
+def register(spark: SparkSession, store: Store, plan: Plan, days: list[Manifest], inputs: Mapping[str, Ref]) -> int:
+    """Make the views; gives the number of rows of ``source``.
+
+    Args:
+        spark: The session.
+        store: Where the versions are.
+        plan: The run's plan.
+        days: What ``source`` shows.
+        inputs: Has the side tables, as ``table.<name>``.
+
+    Raises:
+        DataError: Days disagree about a column's type.
+        IntegrityError: A file is not the one that was published, or a side table was not handed on.
+    """
+    files = [file for day in days for file in _snapshots(store, day)]
     _view(spark, files, name="source")
     for table in plan.spec.tables:
         ref = inputs.get(f"table.{table}")

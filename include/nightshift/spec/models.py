@@ -29,7 +29,9 @@ FileFormat = Literal["csv", "parquet"]
 
 
 class SpecModel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # The texts below the keys get into the schema by schema.py. Pydantic's use_attribute_docstrings would look for
+    # the source of each class at import: more than half of what this module costs the parse of every DAG file.
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PackageTable(SpecModel):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
+from nightshift.spec import models
 from nightshift.spec.models import ModelSpec
 from nightshift.spec.values import WORDS
 
@@ -21,7 +26,9 @@ def json_schema() -> Schema:
 
     ``prepare_sql`` is not in it: the loader fills it in. Durations and days are strings.
     """
-    schema = _draft_7(ModelSpec.model_json_schema(mode="validation"))
+    generated = ModelSpec.model_json_schema(mode="validation")
+    _describe_keys(generated)
+    schema = _draft_7(generated)
     del schema["properties"][FILLED_IN_BY_LOADER]
     return {"$schema": DRAFT, "title": "Nightshift model spec", **schema}
 
@@ -29,6 +36,31 @@ def json_schema() -> Schema:
 def schema_text() -> str:
     """The text of ``docs/model-spec.schema.json``."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _describe_keys(generated: Schema) -> None:
+    """Give every key the text that stands below it in ``models.py`` as its description."""
+    written = _texts_below_keys()
+    for name, part in {ModelSpec.__name__: generated, **generated["$defs"]}.items():
+        texts: dict[str, str] = {}
+        for base in reversed(getattr(models, name).__mro__):
+            texts |= written.get(base.__name__, {})
+        for key, value in part["properties"].items():
+            value["description"] = texts[key]
+            part["properties"][key] = dict(sorted(value.items()))  # as pydantic sorts
+
+
+def _texts_below_keys() -> dict[str, dict[str, str]]:
+    """By class and key of ``models.py``; Python itself does not keep them."""
+    classes = [node for node in ast.parse(inspect.getsource(models)).body if isinstance(node, ast.ClassDef)]
+    return {node.name: dict(_texts_in(node.body)) for node in classes}
+
+
+def _texts_in(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
+    for key, text in pairwise(body):
+        match key, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                yield name, inspect.cleandoc(words)
 
 
 def _draft_7(node: Any, *, names: bool = False) -> Any:

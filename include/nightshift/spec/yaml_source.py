@@ -8,9 +8,9 @@ of guessed.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import yaml
 
@@ -39,8 +39,7 @@ TWO_READINGS = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_]*_[0-9_]*|0[xob][0-9a-fA-F
 Plain = str | int | float | bool | None
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A value of the file with its place.
 
     Attributes:
@@ -57,7 +56,7 @@ class Node:
     column: int
     scalar: Plain = None
     children: Mapping[str | int, Node] | None = None
-    key_lines: Mapping[str, int] = field(default_factory=dict)
+    key_lines: Mapping[str, int] = MappingProxyType({})
     is_list: bool = False
     size: int = 1
 
@@ -124,6 +123,7 @@ class _Composer:
     def __init__(self, text: str) -> None:
         loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
         self._loader = loader(text)
+        self._next = cast("Callable[[], Event]", self._loader.get_event)
         self._anchors: dict[str, Node] = {}
         self._size = 0
         self.problems: list[Problem] = []
@@ -157,11 +157,12 @@ class _Composer:
             raise _not_a_mapping(root)
         return root
 
-    def _next(self) -> Event:
-        return cast("Event", self._loader.get_event())
-
     def _node(self, event: Event, path: YamlPath, depth: int) -> Node:
-        self._check_bounds(event, path, depth)
+        if depth > MAX_DEPTH:
+            raise _Unreadable(
+                Problem("the values are nested too deep.", line=_line(event), allowed=f"{MAX_DEPTH} levels")
+            )
+        self._grow(1, event, path)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         if event.tag is not None:  # type: ignore[attr-defined]
@@ -175,13 +176,6 @@ class _Composer:
         if event.anchor is not None:  # type: ignore[attr-defined]
             self._anchors[event.anchor] = node  # type: ignore[attr-defined]
         return node
-
-    def _check_bounds(self, event: Event, path: YamlPath, depth: int) -> None:
-        if depth > MAX_DEPTH:
-            raise _Unreadable(
-                Problem("the values are nested too deep.", line=_line(event), allowed=f"{MAX_DEPTH} levels")
-            )
-        self._grow(1, event, path)
 
     def _grow(self, nodes: int, event: Event, path: YamlPath) -> None:
         self._size += nodes
@@ -324,7 +318,7 @@ def _not_a_mapping(root: Node) -> _Unreadable:
 
 
 def _place(event: Event) -> tuple[int, int]:
-    mark = cast("Mark", event.start_mark)
+    mark: Mark = event.start_mark  # type: ignore[assignment]  # never None in what a loader gives
     return mark.line + 1, mark.column + 1
 
 

@@ -24,8 +24,8 @@ def train_rows(rows: int, numeric: int = 2) -> pa.Table:
     return pa.table({"id": pa.array(range(rows)), **columns, "kind": pa.array(["a"] * rows)})
 
 
-@given(rows=st.integers(1, 400), numeric=st.integers(1, 80), edges=st.integers(1, 300))
-@settings(deadline=None, max_examples=40)
+@given(rows=st.integers(1, 400), numeric=st.integers(1, 60), edges=st.integers(1, 150))
+@settings(deadline=None, max_examples=20)
 def test_at_most_200_rows_with_every_null_in_them(rows: int, numeric: int, edges: int) -> None:
     train = train_rows(rows, numeric)
     names = [f"x{number}" for number in range(numeric)]
