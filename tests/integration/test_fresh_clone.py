@@ -83,7 +83,9 @@ def test_its_predict_line_works_when_it_is_pasted(clone: Clone, demo: str) -> No
 
 def test_a_second_demo_repeats_nothing(clone: Clone, demo: str) -> None:
     again = clone.bash("make demo", timeout=600)
-    stages = [line for line in again.splitlines() if re.search(r"\b(ingest|validate|preprocess|train|evaluate)\b", line)]
+    stages = [
+        line for line in again.splitlines() if re.search(r"\b(ingest|validate|preprocess|train|evaluate)\b", line)
+    ]
     assert len([line for line in stages if "reused" in line or "before" in line]) >= 15, again
 
 
