@@ -33,7 +33,7 @@ test: setup  ## All tests but the long ones (under 10 minutes)
 	@$(BIN)/pytest -m "not long"
 
 test-unit: $(INSTALLED)  ## The fast tests: no Java, no servers (under 30 seconds)
-	@$(BIN)/pytest tests/unit
+	@$(BIN)/pytest -n auto tests/unit
 
 test-all: setup check  ## Everything: linters, all tests, the demo from a fresh clone (under 40 minutes)
 	@$(BIN)/pytest

@@ -138,13 +138,18 @@ def _pinned() -> list[tuple[str, str, str | None]]:
     """Packages that Nightshift's own metadata pins exactly: name, expected, installed."""
     from packaging.requirements import Requirement
 
-    found = []
+    pins: dict[str, list[str]] = {}
     for text in importlib.metadata.requires("nightshift-mlops") or []:
         requirement = Requirement(text)
-        pins = [spec.version for spec in requirement.specifier if spec.operator == "=="]
-        if pins:
-            found.append((requirement.name, pins[0], _version(requirement.name)))
-    return sorted(found)
+        exact = [spec.version for spec in requirement.specifier if spec.operator == "=="]
+        pins.setdefault(requirement.name, []).extend(exact)
+    # Two extras may pin two versions of one package (Airflow, on MWAA): either will do.
+    return sorted(
+        (name, installed if installed in versions else versions[0], installed)
+        for name, versions in pins.items()
+        if versions
+        for installed in [_version(name)]
+    )
 
 
 def _pyspark() -> Iterator[Check]:

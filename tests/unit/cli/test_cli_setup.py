@@ -216,6 +216,13 @@ class TestDoctor:
         monkeypatch.setattr(doctor_module, "_pinned", lambda: [("mlflow", "3.17.2", "3.18.0"), ("onnx", "1.18", None)])
         assert doctor()["Packages"]["found"] == "mlflow 3.18.0 (expected 3.17.2); onnx missing (expected 1.18)"
 
+    def test_either_of_two_pinned_versions_will_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = ['apache-airflow==3.3.2; extra == "airflow"', 'apache-airflow==3.2.1; extra == "mwaa"']
+        monkeypatch.setattr("importlib.metadata.requires", lambda name: asked)
+        for installed, expected in (("3.3.2", "3.3.2"), ("3.2.1", "3.2.1"), ("3.0.0", "3.3.2")):
+            monkeypatch.setattr(doctor_module, "_version", lambda name, found=installed: found)
+            assert doctor_module._pinned() == [("apache-airflow", expected, installed)]
+
     def test_two_sparks_in_one_folder(self, doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(doctor_module, "_version", lambda name: "4.2.0")
         assert doctor()["pyspark"]["found"] == "pyspark-client is installed over it"
