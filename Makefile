@@ -30,13 +30,13 @@ demo: setup  ## Retrain the flight-delay model for three nights, from raw data t
 	@$(BIN)/nightshift demo
 
 test: setup  ## All tests but the long ones (under 10 minutes)
-	@$(BIN)/pytest -m "not long"
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not long"
 
 test-unit: $(INSTALLED)  ## The fast tests: no Java, no servers (under 30 seconds)
 	@$(BIN)/pytest -n auto tests/unit
 
 test-all: setup check  ## Everything: linters, all tests, the demo from a fresh clone (under 40 minutes)
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(INSTALLED)  ## Linters, types and import rules, as CI runs them
 	@$(BIN)/ruff check

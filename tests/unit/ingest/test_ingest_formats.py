@@ -33,6 +33,11 @@ def parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
+def name_of_case(value: object) -> str | None:
+    """Compressed bytes hold the time of day, and a test's name must not."""
+    return "data" if isinstance(value, bytes) else None
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -133,6 +138,7 @@ NUMBERS = parquet(pa.table({"x": list(range(100))}))
         ("a.parquet", parquet(pa.table({"x": [[1]]})), r"column x has type list<.*>, which cannot be used"),
         ("a.parquet", parquet(pa.table({"x": pa.array([2**63], pa.uint64())})), r"column x of type uint64 does not fit int64"),
     ],
+    ids=name_of_case,
 )  # fmt: skip
 def test_bad_files_are_named_with_the_place(name: str, data: bytes, says: str):
     with pytest.raises(SourceError, match=says):
