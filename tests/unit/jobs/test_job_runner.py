@@ -166,7 +166,7 @@ def test_an_error_that_nobody_foresaw_is_tried_again_and_its_traceback_is_in_the
     told = json.loads(result.read_text())["error"]
     assert (told["type"], told["retryable"]) == ("JobError", True)
     assert told["message"] == "ZeroDivisionError in train: division by zero"
-    assert "Traceback (most recent call last)" in caplog.text
+    assert any(record.exc_info and record.exc_info[0] is ZeroDivisionError for record in caplog.records)
     assert len(reports) == 1
 
 
