@@ -114,7 +114,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="nightshift-bench-") as folder:
         scratch = Path(folder)
         environ = prepare(scratch, options.train_days)
-        for number in range(2):
+        for number in range(2):  # the second round finds every result of the first
             ours = timed([bin_of("nightshift"), "run", SPEC_NAME, "--night", options.night], environ)
             out = scratch / f"peer-{number}"
             out.mkdir()
