@@ -157,7 +157,8 @@ def bin_of(name: str) -> str:
 
 def timed(command: list[str], environ: dict[str, str]) -> float:
     began = time.monotonic()
-    subprocess.run(command, env=environ, check=True, cwd=ROOT)
+    # Not the project's folder: MLflow of the peer leaves its artifacts where it runs.
+    subprocess.run(command, env=environ, check=True, cwd=Path(environ["NIGHTSHIFT_HOME"]).parent)
     return time.monotonic() - began
 
 
