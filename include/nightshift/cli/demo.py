@@ -238,8 +238,10 @@ def _show_results(settings: Settings, model: str, asked: Sequence[date]) -> None
 
 def _show_next(settings: Settings, model: str, night: date) -> None:
     """Where to look and what to type next."""
+    from nightshift.report.render import report_path
+
     console = out()
-    page = settings.home / "reports" / model / f"{night}.html"
+    page = report_path(settings, model, night.isoformat())
     if page.is_file():
         console.print(f"[bold]Report[/]   {escape(shown(page))}", soft_wrap=True)
     console.print("[bold]UI[/]       make airflow")

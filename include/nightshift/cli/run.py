@@ -47,6 +47,7 @@ def run(model: str, night: str, stage: str | None, as_json: bool) -> None:
     interval = resolve_interval(now=datetime.now(UTC), night=night, until=spec.source.until)
 
     from nightshift.jobs.planning import make_plan, publish
+    from nightshift.report.render import report_path
     from nightshift.storage import Store
 
     now = datetime.now(UTC)
@@ -56,7 +57,7 @@ def run(model: str, night: str, stage: str | None, as_json: bool) -> None:
     stages = (stage,) if stage else STAGES
     with job_environment(settings):
         results, seconds = _run_stages(plan, publish(plan), stages, dict(upstream), settings)
-    page = settings.home / "reports" / model / f"{interval.night}.html"
+    page = report_path(settings, model, interval.night.isoformat())
     _tell(plan, results, seconds, page=page if page.is_file() else None, as_json=as_json)
 
 

@@ -21,8 +21,8 @@ GOOD = {
 
 
 def test_good_parameters_pass() -> None:
-    Training(engine="xgboost")
-    Training(engine="xgboost", params=GOOD)
+    assert Training(engine="xgboost").params == {}
+    assert Training(engine="xgboost", params=GOOD).params == GOOD
 
 
 @pytest.mark.parametrize(
