@@ -6,13 +6,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
 INSTALLED := $(VENV)/.installed
+# The stack's commands need no virtual environment; where there is one, its Python is new enough.
+STACK = PYTHONPATH=include $(or $(wildcard $(BIN)/python),$(PYTHON)) -m nightshift.stack
+YES = $(filter-out 0 no false,$(1))
 COMPILE := compile pyproject.toml --universal --generate-hashes --no-header --quiet --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-all check format airflow lock bench clean
+.PHONY: help setup demo test test-unit test-all test-stack check format airflow lock bench clean
+.PHONY: env up down ps doctor-stack logs trigger open
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): requirements.txt requirements-uv.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Nightshift needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is $$($(PYTHON) --version). Try: make setup PYTHON=python3.12" >&2; exit 1; }
@@ -30,19 +34,23 @@ demo: setup  ## Retrain the flight-delay model for three nights, from raw data t
 	@$(BIN)/nightshift demo
 
 test: setup  ## All tests but the long ones (under 10 minutes)
-	@$(BIN)/pytest -n 2 --dist loadfile -m "not long"
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not long and not stack"
 
 test-unit: $(INSTALLED)  ## The fast tests: no Java, no servers (under 30 seconds)
 	@$(BIN)/pytest -n auto tests/unit
 
 test-all: setup check  ## Everything: linters, all tests, the demo from a fresh clone (under 40 minutes)
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not stack"
+
+test-stack: $(INSTALLED)  ## The stack from a fresh clone: started, used, broken, stopped. Needs Docker (40 minutes)
+	@$(BIN)/pytest tests/stack
 
 check: $(INSTALLED)  ## Linters, types and import rules, as CI runs them
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/hadolint Dockerfile
 
 format: $(INSTALLED)  ## Format the code
 	@$(BIN)/ruff check --fix --quiet
@@ -51,12 +59,37 @@ format: $(INSTALLED)  ## Format the code
 airflow: setup  ## Airflow's UI on http://127.0.0.1:8080, with the DAGs of this folder; Ctrl-C stops it
 	@source .nightshift/env.sh && exec airflow standalone
 
+env:  ## The docker-compose stack: write .env with random secrets, once
+	@$(STACK) env
+
+up:  ## Start the stack (Airflow, Postgres, MinIO, Spark, MLflow) and wait until it is healthy [HISTORY=1]
+	@$(STACK) up $(if $(call YES,$(HISTORY)),--history)
+
+down:  ## Stop the stack; its data stays, but for VOLUMES=1
+	@$(STACK) down $(if $(call YES,$(VOLUMES)),--volumes)
+
+ps:  ## What of the stack is up, and the memory it uses
+	@$(STACK) ps
+
+doctor-stack:  ## Whether the stack is as it must be, and what to do where it is not
+	@$(STACK) doctor
+
+logs:  ## The stack's last log lines [SERVICE=mlflow] [FOLLOW=1]
+	@$(STACK) logs $(if $(SERVICE),'$(SERVICE)') $(if $(call YES,$(FOLLOW)),--follow)
+
+trigger:  ## Retrain on the stack: MODEL=flight_delays [NIGHT=2013-07-15] [WAIT=1]
+	@$(STACK) trigger '$(MODEL)' $(if $(NIGHT),--night '$(NIGHT)') $(if $(call YES,$(WAIT)),--wait)
+
+open:  ## Open the stack's pages in a browser, or print where they are
+	@$(STACK) open
+
 bench: setup  ## Measure against hand-written peers, as ratios (minutes; no pass or fail)
 	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python "$$bench"; done
 
 lock: $(INSTALLED)  ## Compile the locks from pyproject.toml
-	@rm -f requirements.txt requirements-job.txt requirements-mwaa.txt
-	@$(UV) $(COMPILE) --extra job --extra airflow --extra dev --python-version 3.11 -o requirements.txt
+	@rm -f requirements.txt requirements-image.txt requirements-job.txt requirements-mwaa.txt
+	@$(UV) $(COMPILE) --extra job --extra java --extra airflow --extra stack --extra dev --python-version 3.11 -o requirements.txt
+	@$(UV) $(COMPILE) --extra job --extra airflow --extra stack --constraint requirements.txt --python-version 3.11 -o requirements-image.txt
 	@$(UV) $(COMPILE) --extra job --constraint requirements.txt --python-version 3.11 -o requirements-job.txt
 	@$(UV) $(COMPILE) --extra mwaa --python-version 3.12 -o requirements-mwaa.txt
 	@echo "uv" | $(UV) compile - --universal --generate-hashes --no-header --quiet --upgrade -o requirements-uv.txt

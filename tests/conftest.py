@@ -8,13 +8,15 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 STATE = Path(tempfile.mkdtemp(prefix="nightshift-tests-"))
 atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 
 for name in [name for name in os.environ if name.startswith(("AIRFLOW", "NIGHTSHIFT_", "MLFLOW_"))]:
-    del os.environ[name]
+    if not name.startswith("NIGHTSHIFT_TEST_"):  # what the tests themselves are told, such as where a MinIO is
+        del os.environ[name]
 os.environ.update(
     AIRFLOW_HOME=str(STATE / "airflow"),
     AIRFLOW__CORE__DAGS_FOLDER=str(ROOT / "dags"),
@@ -28,3 +30,12 @@ os.environ.update(
     GX_ANALYTICS_ENABLED="false",
     DO_NOT_TRACK="1",
 )
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say which stores kept the contract, where that was asked."""
+    from tests.fakes.minio import whereabouts
+
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    if any(getattr(report, "nodeid", "").startswith("tests/contract/") for report in reports):
+        terminalreporter.write_line(whereabouts())

@@ -13,7 +13,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = {
-    "requirements.txt": ("job", "airflow", "dev"),
+    "requirements.txt": ("job", "java", "airflow", "stack", "dev"),
+    "requirements-image.txt": ("job", "airflow", "stack"),
     "requirements-job.txt": ("job",),
     "requirements-mwaa.txt": ("mwaa",),
 }
@@ -50,9 +51,13 @@ def test_every_pin_has_hashes_and_no_address(lock: str) -> None:
 
 
 def test_derived_locks_agree_with_the_one_lock() -> None:
-    everything, job = pins("requirements.txt"), pins("requirements-job.txt")
-    assert {name: versions for name, versions in job.items() if not versions <= everything.get(name, set())} == {}
+    everything, job, image = pins("requirements.txt"), pins("requirements-job.txt"), pins("requirements-image.txt")
+    for derived in (job, image):
+        assert {
+            name: versions for name, versions in derived.items() if not versions <= everything.get(name, set())
+        } == {}
     assert "apache-airflow-core" not in job
+    assert not {"pytest", "mypy", "playwright", "moto"} & set(image)
 
 
 def test_pyspark_is_not_mixed_with_its_client() -> None:

@@ -1,47 +1,19 @@
-"""What every store must do. A new store joins by one line in ``STORES``."""
+"""What every store must do. A new store joins by a name and a root in ``conftest.py``."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.contract.s3_server import S3Server, s3_server
 
 from nightshift.errors import IntegrityError, Overtaken, StorageError
 from nightshift.storage import Ref, Store, apply_retention
-from nightshift.storage.objects import Objects
 
-STORES: dict[str, Callable[[Path], str]] = {
-    "local disk": lambda folder: folder.as_uri(),
-    "local disk, odd name": lambda folder: (folder / "a b%20c#1d é=[x]{y}?*").as_uri(),
-    "s3": lambda folder: f"s3://bucket/{folder.name}",
-}
 DAY = "2013-07-14"
 TABLE = pa.table({"key": [1, 2, 3], "value": ["a", None, "ü"]})
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with s3_server() as server, pytest.MonkeyPatch.context() as environ:
-        environ.setenv("AWS_ENDPOINT", server.endpoint)
-        environ.setenv("AWS_ALLOW_HTTP", "true")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
-            environ.setenv(name, "us-east-1")
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda _: None)
-
-
-@pytest.fixture(params=STORES, ids=list(STORES))
-def store(request: pytest.FixtureRequest, tmp_path: Path, s3: S3Server) -> Store:
-    return Store(Objects(STORES[request.param](tmp_path)))
 
 
 def publish(store: Store, content: str, *, key: str | None = None, day: str = DAY, **inputs: Ref) -> Ref:
@@ -58,6 +30,16 @@ def test_of_two_creators_the_first_wins(store: Store) -> None:
     assert not store.objects.create("a/b.json", b"second")
     assert store.objects.create("a/b.json", b"first"), "the same bytes count as one's own"
     assert store.objects.read("a/b.json") == b"first"
+
+
+def test_a_name_is_free_again_after_it_was_deleted(store: Store) -> None:
+    """Also where the bucket is versioned, and remembers it."""
+    assert store.objects.create("a", b"first")
+    store.objects.delete(["a"])
+    assert store.objects.read_or_none("a") is None
+    assert store.objects.create("a", b"second")
+    assert not store.objects.create("a", b"third")
+    assert store.objects.read("a") == b"second"
 
 
 def test_what_is_not_there(store: Store) -> None:
@@ -103,19 +85,6 @@ def test_times_of_writing_are_the_present(store: Store) -> None:
     store.objects.write("x", b"1")
     (found,) = store.objects.walk()
     assert abs(datetime.now(UTC) - found.modified) < timedelta(minutes=10)
-
-
-def test_an_answer_that_s3_lost_is_found_out(s3: S3Server, tmp_path: Path) -> None:
-    """The client repeats the request by itself, and is told that the object exists: it is its own."""
-    objects = Objects(f"s3://bucket/{tmp_path.name}")
-    s3.lose_answers, s3.requests[:] = 1, []
-    assert objects.create("a.json", b"mine")
-    assert objects.read("a.json") == b"mine"
-    s3.lose_answers = 1
-    attempt = Store(objects).attempt("data", DAY)
-    attempt.publish(stage_key="k", code="c")
-    assert Store(objects).versions("data", DAY) == [1]
-    assert s3.lose_answers == 0
 
 
 def test_more_objects_than_a_page_holds(store: Store) -> None:

@@ -62,6 +62,7 @@ def publish(plan: Plan) -> PublishedPlan:
     """Store a plan in its model's area, under its own digest.
 
     Raises:
+        SettingsError: The store has no conditional create.
         StorageError: The store failed.
     """
     uri, sha256 = Store.of(plan).publish_plan(plan)

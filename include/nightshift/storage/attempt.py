@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from nightshift.errors import IntegrityError, Overtaken, StorageError
 from nightshift.storage.crash_points import crash_point
 from nightshift.storage.manifest import FileEntry, Manifest, Output, Ref, Void, content_digest
-from nightshift.storage.objects import check_name
+from nightshift.storage.objects import Stored, check_name
+from nightshift.storage.read_ahead import read_ahead
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,38 +103,47 @@ class Attempt:
         return self._outputs[name]
 
     def adopt_spark_output(self, name: str) -> Output:
-        """Take in the parquet files that Spark wrote to ``uri(name)``, with their digest; one file is read at a time.
+        """Take in the parquet files that Spark wrote to ``uri(name)``, with their digest.
+
+        A few files are read at a time; the digest does not depend on which is first.
 
         Raises:
             StorageError: There are none, or the store failed.
             IntegrityError: A file is not readable parquet, or has other columns than the rest.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         from nightshift.storage.digest import TableDigest
 
         digest = TableDigest()
-        prefix = f"{self.folder}/{check_name(name, what='table')}"
-        for stored in self.store.objects.walk(prefix):
-            relative = stored.name.removeprefix(f"{prefix}/")
-            if not relative.endswith(".parquet") or any(part.startswith(NOT_DATA) for part in relative.split("/")):
-                continue
-            data = self.store.objects.read(stored.name)
+        prefix = f"{self.folder}/{check_name(name, what='table')}/"
+        files = [stored for stored in self.store.objects.walk(prefix) if _is_data(stored.name.removeprefix(prefix))]
+        for stored, size, sha256, table in read_ahead(files, self._taken_in):
             try:
-                digest.add(pq.read_table(pa.BufferReader(data)))
-            except (pa.ArrowException, ValueError, OSError) as error:
-                raise IntegrityError(f"{self.store.objects.uri(stored.name)} cannot be taken in: {error}") from error
-            path = f"{name}/{relative}"
-            self._files[path] = FileEntry(path, len(data), hashlib.sha256(data).hexdigest())
+                digest.add(table)
+            except ValueError as error:
+                raise self._cannot_be_taken_in(stored.name, error) from error
+            path = f"{name}/{stored.name.removeprefix(prefix)}"
+            self._files[path] = FileEntry(path, size, sha256)
         if not digest.schema:
             raise StorageError(
-                f"Spark left no parquet file in {self.store.objects.uri(prefix)}.",
+                f"Spark left no parquet file in {self.store.objects.uri(prefix.rstrip('/'))}.",
                 hint="write the table to Attempt.uri(name) with mode overwrite, and let the write finish",
             )
         self._outputs[name] = Output(name, digest.rows, digest.result(), digest.schema)
         crash_point("mid_write", self.dataset)
         return self._outputs[name]
+
+    def _taken_in(self, stored: Stored) -> tuple[Stored, int, str, pa.Table]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        data = self.store.objects.read(stored.name)
+        try:
+            return stored, len(data), hashlib.sha256(data).hexdigest(), pq.read_table(pa.BufferReader(data))
+        except (pa.ArrowException, ValueError, OSError) as error:
+            raise self._cannot_be_taken_in(stored.name, error) from error
+
+    def _cannot_be_taken_in(self, name: str, error: Exception) -> IntegrityError:
+        return IntegrityError(f"{self.store.objects.uri(name)} cannot be taken in: {error}")
 
     def adopt_files(self, manifest: Manifest) -> None:
         """Take over the content of a published version, for new statistics about it: its files are copied."""
@@ -221,6 +231,10 @@ class Attempt:
             f"another attempt published {winner.ref} while this one ({self.id}) was running; it stays invisible.",
             hint="nothing is lost; another try will see the newer version",
         )
+
+
+def _is_data(path: str) -> bool:
+    return path.endswith(".parquet") and not any(part.startswith(NOT_DATA) for part in path.split("/"))
 
 
 def manifest_name(dataset: str, interval: str, version: int) -> str:

@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedEr
 from obstore.store import ObjectStore, from_url
 
 from nightshift.errors import StorageError
+from nightshift.storage.patience import PATIENCE, PAUSE, client_settings, may_pass
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ STAGING = re.compile(r"#\d+$")
 NO_SPACE = ("os error 28", "os error 122", "No space left", "Disk quota exceeded", "XMinioStorageFull")
 SPACE_HINT = "free some space there (nightshift retention MODEL removes what nothing needs), then try again"
 ROOT_HINT = "NIGHTSHIFT_STORAGE takes file:///path or s3://bucket/prefix"
+TAKEN = (AlreadyExistsError, PreconditionError)
 UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -50,21 +53,24 @@ class Objects:
 
     Args:
         root: ``file:///…``, ``s3://…`` or another scheme of obstore; percent-encoded, as URIs are.
+        patience: For how many seconds a request is repeated that a distant store does not answer.
 
     Raises:
         StorageError: The root cannot be opened.
     """
 
-    def __init__(self, root: str) -> None:
-        self.is_local = urlsplit(root).scheme == "file"
+    def __init__(self, root: str, *, patience: float = PATIENCE) -> None:
+        scheme = urlsplit(root).scheme
+        self.is_local = scheme == "file"
+        self._patience = patience
         try:
             if self.is_local:
                 self._folder = _local_folder(root)
                 self.root = self._folder.as_uri()
                 self._opened: ObjectStore = from_url(self.root, mkdir=True)
             else:
-                self.root = root.rstrip("/")
-                self._opened = from_url(self.root)
+                self.root = _distant_root(root)
+                self._opened = from_url(self.root, **client_settings(scheme, patience))
         except (BaseError, ValueError, OSError) as error:
             raise StorageError(
                 f"the storage root {root} cannot be opened: {first_line(error)}", hint=_hint(error) or ROOT_HINT
@@ -82,8 +88,14 @@ class Objects:
         return f"{self.root}/{quote(name, safe=SAFE)}"
 
     def spark_path(self, name: str) -> str:
-        """The object's path as Spark and Hadoop take it: a URI in form, but never percent-decoded."""
-        return f"file://{self._folder / name}" if self.is_local else f"{self.root}/{name}"
+        """The object's path as Spark and Hadoop take it: a URI in form, but never percent-decoded.
+
+        Hadoop calls S3 by the scheme ``s3a``.
+        """
+        if self.is_local:
+            return f"file://{self._folder / name}"
+        scheme, _, place = unquote(self.root).partition("://")
+        return f"{'s3a' if scheme == 's3' else scheme}://{place}/{name}"
 
     def local_path(self, name: str) -> Path:
         """Raises StorageError: The store is not on local disk."""
@@ -103,28 +115,55 @@ class Objects:
         Raises:
             StorageError: The store failed; the object is not there, or nobody can tell.
         """
-        try:
-            obstore.put(self._store, name, data, mode="create")
-        except (AlreadyExistsError, PreconditionError):
-            return self.read_or_none(name) == data
-        except (BaseError, OSError) as error:
-            return self._settle_unknown(name, data, error)
+        began = time.monotonic()
+        while (error := self._put_new(name, data)) is not None:
+            found = self._read_back(name, error)
+            if found is not None:
+                if not isinstance(error, TAKEN):
+                    log.warning("the answer to writing %s was lost; read back to decide", self.uri(name))
+                return found == data
+            # Being told of an object that is not there is what S3 answers to two at once: 409, try again.
+            if not (isinstance(error, TAKEN) or self._may_pass(error)) or self._is_over(began):
+                raise self._failed("write", name, error) from error
+            log.warning("%s could not be written (%s); trying again", self.uri(name), first_line(error))
+            time.sleep(PAUSE)
         self.settle([name])
         return True
 
-    def _settle_unknown(self, name: str, data: bytes, error: Exception) -> bool:
+    def refuses_another(self, name: str, data: bytes) -> bool:
+        """Whether the store refuses to create an object that is there. One that does not has written it anew.
+
+        Raises:
+            StorageError: The store failed.
+        """
+        error = self._put_new(name, data)
+        if error is None or isinstance(error, TAKEN):
+            return error is not None
+        raise self._failed("write", name, error) from error
+
+    def _put_new(self, name: str, data: bytes) -> Exception | None:
         try:
-            found = self.read_or_none(name)
+            # In one request, however much it is: an upload in parts has no condition.
+            obstore.put(self._store, name, data, mode="create", use_multipart=False)
+        except (BaseError, OSError) as error:
+            return error
+        return None
+
+    def _read_back(self, name: str, error: Exception) -> bytes | None:
+        try:
+            return self.read_or_none(name)
         except StorageError as second:
             raise StorageError(
                 f"writing {self.uri(name)} failed ({first_line(error)}), and so did reading it back: it may be there.",
                 hint=_hint(error)
                 or "try again when the store answers: what is there by then is found, not written twice",
             ) from second
-        if found is None:
-            raise self._failed("write", name, error) from error
-        log.warning("the answer to writing %s was lost; read back to decide", self.uri(name))
-        return found == data
+
+    def _may_pass(self, error: Exception) -> bool:
+        return not self.is_local and may_pass(error)
+
+    def _is_over(self, began: float) -> bool:
+        return time.monotonic() - began > self._patience
 
     def write(self, name: str, data: bytes | Path) -> None:
         """Write an object that no manifest names yet, or replace one.
@@ -213,12 +252,18 @@ class Objects:
             list(pool.map(self._delete, names))
 
     def _delete(self, name: str) -> None:
-        try:
-            obstore.delete(self._store, name)
-        except FileNotFoundError:
-            log.debug("already deleted by another process: %s", name)
-        except (BaseError, OSError) as error:
-            raise self._failed("delete", name, error) from error
+        began = time.monotonic()
+        while True:
+            try:
+                obstore.delete(self._store, name)
+            except FileNotFoundError:
+                log.debug("already deleted by another process: %s", name)
+            except (BaseError, OSError) as error:
+                if not self._may_pass(error) or self._is_over(began):
+                    raise self._failed("delete", name, error) from error
+                time.sleep(PAUSE)
+                continue
+            return
 
     def delete_folder(self, prefix: str) -> None:
         """Delete everything below a folder, on local disk also what no listing shows.
@@ -299,9 +344,24 @@ def _hint(error: Exception) -> str | None:
         return "give this user the right to read and write there"
     if "os error 30" in text:
         return "the disk is mounted read-only"
+    if "BadScheme" in text:
+        return "the endpoint is plain http: set AWS_ALLOW_HTTP=true if that is meant"
     if "HTTP error" in text or "error sending request" in text:
         return "check that the store can be reached from here: endpoint, region, network, credentials"
     return None
+
+
+def _distant_root(root: str) -> str:
+    """The URI in one spelling, percent-encoded.
+
+    Raises:
+        ValueError: It has a query or fragment, which would be cut off, or is not UTF-8.
+    """
+    parts = urlsplit(root)
+    if parts.query or parts.fragment:
+        raise ValueError("'?' and '#' in a path must be percent-encoded (%3F, %23)")
+    path = quote(unquote(parts.path, errors="strict"), safe=SAFE)
+    return f"{parts.scheme}://{parts.netloc}{path}".rstrip("/")
 
 
 def _local_folder(root: str) -> Path:

@@ -295,6 +295,8 @@ class Area:
             manifest, void = self.manifests.get(attempt.slot), self.voids.get(attempt.slot)
             if manifest is not None and manifest.attempt == attempt.id:
                 continue
+            if not attempt.size and not self.store.objects.is_local:
+                continue  # what is left is one of Hadoop's folder markers, which obstore lists and cannot delete
             removed_lately = void is not None and void.attempt == attempt.id and self.written[attempt.slot] >= before
             if attempt.newest < before and not removed_lately:
                 yield attempt

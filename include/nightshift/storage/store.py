@@ -22,6 +22,7 @@ from nightshift.storage.attempt import Attempt, manifest_name
 from nightshift.storage.crash_points import crash_point
 from nightshift.storage.manifest import FileEntry, Manifest, Ref, Void, parse
 from nightshift.storage.objects import READERS, Objects, check_name
+from nightshift.storage.probe import require_refusal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -233,7 +234,10 @@ class Store:
     def publish_plan(self, plan: Plan) -> tuple[str, str]:
         """Store a plan under its own digest; gives its URI and sha256.
 
+        It is the first thing of a run that is written, so the store proves with it that it can be trusted.
+
         Raises:
+            SettingsError: The store has no conditional create.
             IntegrityError: Something else is stored under that digest.
             StorageError: The store failed.
         """
@@ -242,4 +246,5 @@ class Store:
         name = f"plan/{plan.interval.key}/{sha256}.json"
         if not self.objects.create(name, data):
             raise IntegrityError(f"{self.objects.uri(name)} does not have the digest in its name.", hint="delete it")
+        require_refusal(self.objects, name, data)
         return self.objects.uri(name), sha256

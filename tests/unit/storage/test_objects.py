@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import obstore
 import pytest
@@ -16,6 +17,7 @@ from obstore.store import S3Store
 from nightshift.errors import StorageError
 from nightshift.storage import Store, objects
 from nightshift.storage.objects import Objects
+from nightshift.storage.patience import client_settings
 
 NOBODY = 65534
 # What obstore 0.12 says on a full tmpfs.
@@ -164,7 +166,8 @@ def test_a_folder_without_permission_is_named(store: Store, tmp_path: Path) -> N
     (tmp_path / "shut").chmod(0o700)
 
 
-def test_a_store_that_does_not_answer_is_a_storage_error(store: Store) -> None:
+def test_a_store_that_does_not_answer_is_a_storage_error(tmp_path: Path) -> None:
+    store = Store(Objects(tmp_path.as_uri(), patience=0))
     store.objects.is_local = False
     store.objects._opened = S3Store(
         "bucket",
@@ -227,6 +230,51 @@ def test_uris_lead_back(tmp_path: Path, folder: str) -> None:
     assert Objects(parent).read(name) == b"here"
     assert first.spark_path(f"plan/{folder}/x.json") == f"file://{tmp_path}/{folder}/plan/{folder}/x.json"
     assert Objects(f"{first.root}/").root == first.root
+
+
+@pytest.mark.parametrize(
+    ("root", "said"),
+    [
+        ("s3://bucket/a/b/", "s3://bucket/a/b"),
+        ("s3://bucket", "s3://bucket"),
+        ("s3://bucket/x y/é[1]", "s3://bucket/x%20y/%C3%A9%5B1%5D"),
+        ("s3://bucket/x%20y/a%2520b%23%3F", "s3://bucket/x%20y/a%2520b%23%3F"),
+    ],
+)
+def test_a_root_on_s3_has_one_spelling_and_hadoop_calls_it_s3a(root: str, said: str) -> None:
+    objects = Objects(root)
+    assert objects.root == said
+    assert Objects(said).root == said
+    name = "d/attempt=1/a b#%.parquet"
+    assert objects.uri(name) == f"{said}/d/attempt=1/a%20b%23%25.parquet"
+    assert objects.spark_path(name) == f"s3a://{unquote(said).removeprefix('s3://')}/{name}", "never percent-decoded"
+    assert not objects.is_local
+
+
+@pytest.mark.parametrize("root", ["s3://bucket/a?b", "s3://bucket/a#b"])
+def test_a_root_on_s3_that_would_be_cut_off_is_refused(root: str) -> None:
+    with pytest.raises(StorageError, match="%3F"):
+        Objects(root)
+
+
+def test_what_the_environment_says_of_the_client_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_READ_TIMEOUT", "1s")
+    monkeypatch.setenv("GOOGLE_READ_TIMEOUT", "2s")
+    options = client_settings("s3", 5)["client_options"]
+    assert (options["allow_http"], options["read_timeout"], options["connect_timeout"]) == ("true", "1s", "5s")
+    assert client_settings("gs", 5)["client_options"]["read_timeout"] == "2s"
+    assert "allow_http" not in client_settings("gs", 5)["client_options"]
+
+
+def test_plain_http_is_refused_at_once_and_says_how_to_allow_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
+    with pytest.raises(StorageError) as caught:
+        Objects("s3://bucket/x").create("a", b"1")
+    assert "AWS_ALLOW_HTTP=true" in (caught.value.hint or "")
 
 
 def test_a_root_written_by_hand_is_read_with_goodwill(tmp_path: Path) -> None:

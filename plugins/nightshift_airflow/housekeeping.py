@@ -1,0 +1,148 @@
+"""Housekeeping: the words of ``dags/housekeeping.py``, and the two operators behind them.
+
+They run in the task's own process: they ask the store for names and delete some, and need neither data in memory
+nor an ML library. Killed anywhere, they can be run again.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, CronTriggerTimetable, Param
+from airflow.sdk.exceptions import AirflowFailException
+
+from nightshift.errors import NightshiftError, SettingsError, StorageError
+from nightshift.settings import Settings
+from nightshift_airflow.describe import DAY, START
+from nightshift_airflow.notifiers import explain_failure, explain_retry
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from nightshift.storage import RetentionReport
+
+log = logging.getLogger(__name__)
+
+ABOUT = """\
+Removes what costs money and helps nobody, for every model that has a spec.
+
+* **remove_s3_leftovers**: on S3 and MinIO, parts of uploads that a killed writer began, and the empty folder markers
+  of Hadoop.
+* **apply_retention**: versions, attempts and plans that no manifest, night or champion needs any more; the same as
+  `nightshift retention MODEL`. Champions stay for ever, with everything they were made from.
+
+Safe beside running nights. To see first what would go, trigger it with *dry run*.
+"""
+SCHEDULE: dict[str, Any] = {
+    "dag_id": "nightshift__housekeeping",
+    "description": "Delete what broken uploads left and what no night or champion needs any more.",
+    "doc_md": ABOUT,
+    "schedule": CronTriggerTimetable("30 5 * * *", timezone="UTC", interval=DAY),
+    "start_date": START,
+    "catchup": False,
+    "max_active_runs": 1,
+    "tags": ["housekeeping", "nightshift"],
+    "params": {
+        "keep_days": Param(90, type="integer", minimum=0, title="Days of history that stay"),
+        "keep_versions": Param(3, type="integer", minimum=1, title="Versions of each interval that stay"),
+        "garbage_hours": Param(
+            24, type="number", minimum=0, title="Hours that files stay which no version names: somebody may use them"
+        ),
+        "dry_run": Param(False, type="boolean", title="Dry run", description="Only say what would be deleted."),
+    },
+    "default_args": {
+        "retries": 2,
+        "retry_delay": timedelta(minutes=5),
+        "execution_timeout": timedelta(hours=2),
+        "on_failure_callback": [explain_failure],
+        "on_retry_callback": [explain_retry],
+    },
+}
+
+
+def remove_s3_leftovers() -> BaseOperator:
+    """Abort old uploads in parts, delete old folder markers."""
+    return S3LeftoversOperator(task_id="remove_s3_leftovers")
+
+
+def apply_retention() -> BaseOperator:
+    """Apply retention to every model."""
+    return RetentionOperator(task_id="apply_retention")
+
+
+class S3LeftoversOperator(BaseOperator):
+    """Removes what only S3 itself can see, below this environment's part of the storage root."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Gives the numbers of what was removed.
+
+        Raises:
+            AirflowFailException: boto3 is missing.
+            StorageError: The store failed, or does not allow it.
+        """
+        from nightshift.storage.s3_leftovers import remove_s3_leftovers
+
+        settings, params = Settings.from_environment(), context["params"]
+        root = f"{settings.storage.rstrip('/')}/{settings.env}"
+        before = datetime.now(UTC) - timedelta(hours=params["garbage_hours"])
+        try:
+            found = remove_s3_leftovers(root, before=before, dry_run=params["dry_run"])
+        except SettingsError as error:
+            raise AirflowFailException(str(error)) from None
+        verb = "would remove" if params["dry_run"] else "removed"
+        log.info(
+            "%s: %s %d uploads (%d bytes) and %d folder markers",
+            root, verb, len(found.uploads), found.upload_bytes, found.markers,
+        )  # fmt: skip
+        return {"uploads": len(found.uploads), "upload_bytes": found.upload_bytes, "markers": found.markers}
+
+
+class RetentionOperator(BaseOperator):
+    """Applies retention to every model that has a spec, whether it can be read or not."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Gives what was deleted, by model. A model that cannot be looked after keeps no other from it.
+
+        Raises:
+            AirflowFailException: There was such a model, and trying again cannot help.
+            StorageError: There was such a model, and it may.
+        """
+        settings, params = Settings.from_environment(), context["params"]
+        done: dict[str, Any] = {}
+        errors: dict[str, NightshiftError] = {}
+        for model in sorted(path.stem for path in settings.models.glob("*.yaml")):
+            try:
+                report = _retain(settings, model, **params)
+            except NightshiftError as error:
+                log.error("%s: %s", model, error)
+                errors[model] = error
+            else:
+                log.info("%s: %s", model, report)
+                done[model] = {"versions": len(report.versions), "freed_bytes": report.freed_bytes}
+        log.info("freed %d bytes in all", sum(about["freed_bytes"] for about in done.values()))
+        if errors:
+            text = "\n".join(f"{model}: {error}" for model, error in errors.items())
+            if any(error.retryable for error in errors.values()):
+                raise StorageError(text)
+            raise AirflowFailException(text)
+        return done
+
+
+def _retain(
+    settings: Settings, model: str, *, keep_days: int, keep_versions: int, garbage_hours: float, dry_run: bool
+) -> RetentionReport:
+    from nightshift.ledger import Ledger
+    from nightshift.storage import Store, apply_retention
+
+    store = Store.open(settings.storage, env=settings.env, model=model)
+    return apply_retention(
+        store,
+        keep_versions=keep_versions,
+        keep_days=keep_days,
+        garbage_hours=garbage_hours,
+        protected=[champion.train for champion in Ledger(store).champions()],
+        now=datetime.now(UTC),
+        dry_run=dry_run,
+    )
