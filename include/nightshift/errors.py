@@ -16,6 +16,7 @@
     │   ├── Overtaken            another attempt published first
     │   └── IntegrityError       bytes do not match their recorded digest; never retried
     ├── JobError                 a job died or could not be started; retried
+    ├── StackError               the docker-compose stack: a service that is down, ill, or refuses
     └── NightSkipped             nothing to do on this night, by the spec's own words
 
 ``retryable`` tells Airflow whether another try can help; ``exit_code`` is how a job says the same
@@ -100,6 +101,10 @@ class IntegrityError(StorageError):
 class JobError(NightshiftError):
     retryable = True
     exit_code = 75
+
+
+class StackError(NightshiftError):
+    exit_code = 69
 
 
 class NightSkipped(NightshiftError):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, Literal
 
 from nightshift.errors import IntegrityError, NightSkipped, SpecError
@@ -28,12 +29,15 @@ _LIBRARY = ("errors.py", "plan.py", "settings.py", *_SPEC, "storage")
 CODE_OF_STAGE: dict[str, tuple[str, ...]] = {
     "ingest": (*_LIBRARY, "ingest"),
     "validate": (*_LIBRARY, "validate"),
-    "preprocess": (*_LIBRARY, "preprocess", "transforms", "spark.py", "java.py"),
+    "preprocess": (*_LIBRARY, "preprocess", "transforms", "spark", "java.py"),
     "train": (*_LIBRARY, "train", "transforms", "model"),
     "evaluate": (*_LIBRARY, "evaluate", "model", "ledger"),
     "register": (*_LIBRARY, "register", "model", "registry"),
     "deploy": (*_LIBRARY, "deploy", "model", "ledger", "registry"),
 }
+# Counts only where Spark trains: elsewhere a new Spark must not train anything again.
+CODE_OF_SPARK = ("spark", "java.py")
+LIBRARIES_OF_SPARK = ("pyspark", "pyarrow")
 # A new version of one of these may give another result from the same inputs.
 LIBRARIES_OF_STAGE: dict[str, tuple[str, ...]] = {
     "ingest": ("pyarrow",),
@@ -48,7 +52,7 @@ SPEC_OF_STAGE: dict[str, tuple[str, ...]] = {
     "ingest": ("source", "tables", "key", "label", "quarantine", "window"),
     "validate": ("source", "key", "expectations", "quarantine", "volume", "label", "window"),
     "preprocess": ("source", "key", "tables", "prepare_sql", "label", "features", "window", "gates"),
-    "train": ("label", "features", "training", "window"),
+    "train": ("key", "label", "features", "training", "window"),
     "evaluate": ("key", "label", "features", "training", "gates", "window"),
     "register": ("owner", "description", "key", "label", "training", "gates", "window"),
     "deploy": ("deploy", "gates"),
@@ -209,15 +213,22 @@ def digest_of(value: Any) -> str:
 @lru_cache(maxsize=64)
 def code_digest(parts: tuple[str, ...]) -> str:
     """Digest of the source files of the named modules and folders of this package."""
-    root = Path(__file__).parent
-    files: list[Path] = []
-    for part in parts:
-        found = root / part
-        files += [found] if found.is_file() else sorted(found.rglob("*.py"))
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for part in parts:
+        for name, file in _sources(part):
+            digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _sources(part: str) -> Iterator[tuple[str, Traversable]]:
+    """Source files of one module or folder with their names, in order: on disk and inside a zip the same."""
+    found = files("nightshift").joinpath(part)
+    if found.is_file():
+        yield part, found
+        return
+    for child in sorted(found.iterdir(), key=lambda child: child.name):
+        if child.name.endswith(".py") or child.is_dir():
+            yield from _sources(f"{part}/{child.name}")
 
 
 @lru_cache(maxsize=64)
@@ -328,5 +339,5 @@ class Plan:
 
 def package_version() -> str:
     """Digest of every source file of the package: what code a plan was made with."""
-    root = Path(__file__).parent
-    return code_digest(tuple(sorted(path.name for path in root.iterdir() if path.suffix == ".py" or path.is_dir())))
+    found = files("nightshift").iterdir()
+    return code_digest(tuple(sorted(part.name for part in found if part.name.endswith(".py") or part.is_dir())))

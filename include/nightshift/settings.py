@@ -12,10 +12,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from nightshift.errors import SettingsError
 
+ComputeName = Literal["local", "standalone"]
+
 ENV_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+SPARK_MASTER = re.compile(r"spark://[A-Za-z0-9.-]+:\d{1,5}(,[A-Za-z0-9.-]+:\d{1,5})*")
+MASTER_HINT = "NIGHTSHIFT_SPARK_MASTER says where the Spark cluster is, for example spark://spark-master:7077"
 PASSWORD = re.compile(r"[^/]*://[^/@]*:[^/]*@")
 
 
@@ -31,6 +36,10 @@ class Settings:
         mlflow_uri: MLflow tracking URI; ``NIGHTSHIFT_MLFLOW_URI``.
         python: Interpreter that jobs run in; ``NIGHTSHIFT_PYTHON``.
         threads: Threads of a job; part of what makes a model reproducible; ``NIGHTSHIFT_THREADS``.
+        compute: Where jobs run that use Spark, for specs that do not say; ``NIGHTSHIFT_COMPUTE``.
+        spark_master: Address of a standalone Spark cluster; ``NIGHTSHIFT_SPARK_MASTER``.
+        spark_ui: Base URL of the master's web page as a browser reaches it; ``NIGHTSHIFT_SPARK_UI``.
+        spark_events: Folder URI for Spark's event logs; ``NIGHTSHIFT_SPARK_EVENTS``.
     """
 
     home: Path
@@ -40,6 +49,10 @@ class Settings:
     mlflow_uri: str
     python: str
     threads: int
+    compute: ComputeName = "local"
+    spark_master: str | None = None
+    spark_ui: str | None = None
+    spark_events: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -51,6 +64,10 @@ class Settings:
         source = os.environ if environ is None else environ
         models = _folder(source.get("NIGHTSHIFT_MODELS")) or project_root() / "dags" / "models"
         home = _folder(source.get("NIGHTSHIFT_HOME")) or models.parent.parent / ".nightshift"
+        compute = _compute(source.get("NIGHTSHIFT_COMPUTE") or "local")
+        master = _spark_master(source.get("NIGHTSHIFT_SPARK_MASTER"))
+        if compute == "standalone":
+            require_master(master, "NIGHTSHIFT_COMPUTE is standalone")
         return cls(
             home=home,
             models=models,
@@ -61,7 +78,25 @@ class Settings:
             ),
             python=source.get("NIGHTSHIFT_PYTHON") or sys.executable,
             threads=_threads(source.get("NIGHTSHIFT_THREADS") or "2"),
+            compute=compute,
+            spark_master=master,
+            spark_ui=_spark_ui(source.get("NIGHTSHIFT_SPARK_UI")),
+            spark_events=_spark_events(source.get("NIGHTSHIFT_SPARK_EVENTS")),
         )
+
+    def compute_of(self, wanted: ComputeName | None) -> ComputeName:
+        """The compute target to use: the spec's, else the environment's.
+
+        Args:
+            wanted: ``compute.target`` of a spec.
+
+        Raises:
+            SettingsError: It is ``standalone``, and nothing says where the cluster is.
+        """
+        target = wanted or self.compute
+        if target == "standalone":
+            require_master(self.spark_master, "the model's compute.target is standalone")
+        return target
 
 
 def _folder(text: str | None) -> Path | None:
@@ -83,6 +118,57 @@ def _threads(text: str) -> int:
     return int(text)
 
 
+def _compute(text: str) -> ComputeName:
+    match text:
+        case "local" | "standalone":
+            return text
+    raise SettingsError(
+        f"NIGHTSHIFT_COMPUTE is {text!r}.", hint="use local (this machine) or standalone (a Spark cluster)"
+    )
+
+
+def _spark_master(text: str | None) -> str | None:
+    if text and not SPARK_MASTER.fullmatch(_without_password("NIGHTSHIFT_SPARK_MASTER", text)):
+        raise SettingsError(
+            f"NIGHTSHIFT_SPARK_MASTER is {text!r}, which is not the address of a standalone Spark master.",
+            hint="use spark://host:port, for example spark://spark-master:7077",
+        )
+    return text or None
+
+
+def require_master(master: str | None, why: str) -> str:
+    """The cluster's address.
+
+    Args:
+        master: What is known of it.
+        why: What needs it, for the message.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    if master is None:
+        raise SettingsError(f"{why}, but NIGHTSHIFT_SPARK_MASTER is not set.", hint=MASTER_HINT)
+    return master
+
+
+def _spark_ui(url: str | None) -> str | None:
+    if url and not re.fullmatch(r"https?://[^/\s]+[^\s]*", url):
+        raise SettingsError(
+            f"NIGHTSHIFT_SPARK_UI is {url!r}, which is not the address of a web page.",
+            hint="use the master's page as your browser reaches it, for example http://127.0.0.1:8081",
+        )
+    return _without_password("NIGHTSHIFT_SPARK_UI", url).rstrip("/") if url else None
+
+
+def _spark_events(uri: str | None) -> str | None:
+    if uri and not re.fullmatch(r"(file:///|[a-z][a-z0-9]*://[^/\s])[^\s]*", uri):
+        raise SettingsError(
+            f"NIGHTSHIFT_SPARK_EVENTS is {uri!r}, which is not a URI of a folder.",
+            hint="use s3://bucket/prefix or file:///folder; driver and history server must both reach it",
+        )
+    return _without_password("NIGHTSHIFT_SPARK_EVENTS", uri) if uri else None
+
+
 def _storage(uri: str) -> str:
     scheme, separator, rest = uri.partition("://")
     if not separator or not scheme or (scheme == "file" and not rest.startswith("/")):
@@ -97,7 +183,7 @@ def _without_password(variable: str, uri: str) -> str:
     """The URI, which is written into every plan and report."""
     if PASSWORD.match(uri):
         raise SettingsError(
-            f"{variable} has a password in it, and it is written into plans and reports.",
+            f"{variable} has a password in it, and it is written into plans, reports and logs.",
             hint="leave it out; for an MLflow server set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         )
     return uri

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator, XComArg
@@ -14,7 +15,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from nightshift.errors import NightshiftError, NightSkipped
 from nightshift.spec.models import ModelSpec
+from nightshift.spec.spark_use import uses_spark
 from nightshift_airflow.compute import POOL, target_of
+from nightshift_airflow.links import SparkLink, show_while_running
 from nightshift_airflow.notifiers import FailureNotifier, explain_failure, explain_retry, notify_refusal
 from nightshift_airflow.runs import interval_of, is_dags_test, trigger_of
 
@@ -49,6 +52,9 @@ class StageOperator(BaseOperator):
         super().__init__(**{**task_defaults(spec), **kwargs})
         self.spec = spec
         self.upstream = upstream
+        self.spark_ui: str | None = None
+        if uses_spark(self.task_id, spec):
+            self.operator_extra_links = (SparkLink(),)
         self._killed = False
         self._cancellation: Cancellation | None = None
 
@@ -96,8 +102,13 @@ class StageOperator(BaseOperator):
         settings = Settings.from_environment()
         handover = self._handover(context, settings)
         job = Job(self.task_id, handover.plan, handover.refs)
-        target = target_of(self.spec, settings, supervised=not is_dags_test(context["dag_run"]))
+        supervised = not is_dags_test(context["dag_run"])
+        target = target_of(self.spec, settings, supervised=supervised, on_link=partial(self._show_link, context))
         return handover.followed_by(target.run(job, cancellation=cancellation))
+
+    def _show_link(self, context: Context, url: str) -> None:
+        self.spark_ui = url
+        show_while_running(context, url)
 
     def _handover(self, context: Context, settings: Settings) -> Handover:
         from nightshift.jobs import publish, replan
@@ -137,7 +148,7 @@ def task_defaults(spec: ModelSpec) -> dict[str, Any]:
     told = [FailureNotifier(spec)] if spec.notify else []
     return {
         "owner": spec.owner,
-        "pool": POOL[spec.compute.target],
+        "pool": POOL,
         "execution_timeout": timedelta(hours=6),
         "retries": spec.retries,
         "retry_delay": timedelta(seconds=30),

@@ -119,7 +119,7 @@ import sys
 sys.path[:0] = [{str(ROOT / "dags")!r}]
 import airflow.sdk, airflow.plugins_manager
 before = set(sys.modules)
-import retraining, spec_errors, nightshift_plugin
+import retraining, housekeeping, spec_errors, nightshift_plugin
 print(*sorted(name for name in {HEAVY!r} if name in sys.modules and name not in before))
 print(*sorted(name for name in ("fastapi", "sqlalchemy", "airflow.models") if name in sys.modules and name not in before))
 """
@@ -145,6 +145,6 @@ def test_dag_files_speak_of_models_not_of_airflow() -> None:
 def test_pool_of_the_settings_is_the_pool_of_the_tasks(model: tuple[ModelSpec, DAG]) -> None:
     from nightshift_airflow.compute import POOL
 
-    spec, dag = model
-    assert {task.pool for task in dag.tasks} == {POOL[spec.compute.target]}
+    _, dag = model
+    assert {task.pool for task in dag.tasks} == {POOL}
     assert Settings.from_environment().models == ROOT / "dags" / "models"

@@ -405,14 +405,107 @@ def test_a_webhook_that_fails_is_a_warning_and_the_reason_stays_last(
     assert caplog.records[-1].getMessage().endswith("2024-05-04 has 3 rows\n  Hint: look at the source")
 
 
-def test_job_lines_keep_their_level(caplog: pytest.LogCaptureFixture) -> None:
-    from nightshift_airflow.compute.local import log_line
+def test_job_lines_keep_their_level_and_pass_it_to_what_follows_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    from nightshift_airflow.compute.task_log import TaskLog
 
+    lines = (
+        "java says 100 %s",
+        "02:00:01 INFO ingest: 14 days",
+        "02:00:02 WARNING spark: thin",
+        "java again",
+        "02:00:03 ERROR ingest: met an error",
+        "Traceback (most recent call last):",
+        "ValueError: no",
+        "02:00:04 INFO ingest: over",
+    )
     with caplog.at_level(logging.INFO):
-        for line in ("02:00:01 INFO ingest: 14 days", "02:00:02 WARNING ingest: thin", "java says 100 %s"):
+        log_line = TaskLog()
+        for line in lines:
             log_line(line)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("INFO", "ingest: 14 days"),
-        ("WARNING", "ingest: thin"),
         ("INFO", "java says 100 %s"),
+        ("INFO", "ingest: 14 days"),
+        ("WARNING", "spark: thin"),
+        ("INFO", "java again"),
+        ("ERROR", "ingest: met an error"),
+        ("ERROR", "Traceback (most recent call last):"),
+        ("ERROR", "ValueError: no"),
+        ("INFO", "ingest: over"),
     ]
+
+
+# -- the link to Spark's page ----------------------------------------------------------------------------
+
+
+def test_only_stages_with_work_for_spark_have_a_link_to_it() -> None:
+    def linked(**changes: Any) -> set[str]:
+        return {name for name, operator in lifecycle(**changes).items() if operator.operator_extra_links}
+
+    assert linked() == {"preprocess"}
+    assert linked(training={"engine": "xgboost", "workers": 2}) == {"preprocess", "train"}
+
+
+def test_the_link_works_while_the_task_runs_and_afterwards(target: FakeTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = execute(lifecycle()["ingest"], context())
+    operator, about = lifecycle()["preprocess"], context()
+    page = "http://127.0.0.1:8081/app/?appId=app-20261120130920-0000"
+
+    def target_of(*_: Any, on_link: Callable[[str], None], **__: Any) -> FakeTarget:
+        target.answer = lambda job: (on_link(page), result(job.stage))[1]
+        return target
+
+    monkeypatch.setattr("nightshift_airflow.operators.target_of", target_of)
+    [link] = operator.operator_extra_links
+    assert link.get_link(operator, ti_key=about["ti"]) == ""  # type: ignore[arg-type]
+    execute(operator, about, told)
+    assert about["ti"].pushed == {link.xcom_key: page}
+    assert link.get_link(operator, ti_key=about["ti"]) == page  # type: ignore[arg-type]
+
+
+def test_a_link_that_cannot_be_shown_yet_does_not_stop_the_job(caplog: pytest.LogCaptureFixture) -> None:
+    from nightshift_airflow.links import show_while_running
+
+    class Unreachable(TaskInstance):
+        def xcom_push(self, key: str, value: Any) -> None:
+            raise ConnectionError("the API server is away")
+
+    show_while_running({"ti": Unreachable()}, "http://127.0.0.1:8081")  # type: ignore[typeddict-item]
+    assert "appears only when the task has ended" in caplog.text
+
+
+def test_the_api_server_finds_the_link_by_what_is_in_the_serialized_dag() -> None:
+    """Without this project's code: it gets a name and the key of an XCom."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    dag = lifecycle()["preprocess"].dag
+    encoded = DagSerialization.to_dict(dag)
+    read = DagSerialization.from_dict(json.loads(json.dumps(encoded))).get_task("preprocess")
+    assert {name: link.xcom_key for name, link in read.operator_extra_link_dict.items()} == {"Spark UI": "spark_ui"}
+    assert read.extra_links == ["Spark UI"]
+
+
+@pytest.mark.parametrize(("target_name", "kind"), [("local", "LocalCompute"), ("standalone", "StandaloneCompute")])
+def test_the_environment_decides_where_the_spec_does_not(
+    target_name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightshift.settings import Settings
+    from nightshift_airflow.compute import target_of
+
+    monkeypatch.setenv("NIGHTSHIFT_SPARK_MASTER", "spark://spark-master:7077")
+    monkeypatch.setenv("NIGHTSHIFT_COMPUTE", target_name)
+    spec = ModelSpec.model_validate(SPEC)
+    chosen = target_of(spec, Settings.from_environment(), supervised=True, on_link=print)
+    assert type(chosen).__name__ == kind
+    other = ModelSpec.model_validate({**SPEC, "compute": {"target": "local"}})
+    assert (
+        type(target_of(other, Settings.from_environment(), supervised=True, on_link=print)).__name__ == "LocalCompute"
+    )
+
+
+def test_a_cluster_that_nobody_named_fails_at_once_with_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    monkeypatch.delenv("NIGHTSHIFT_SPARK_MASTER", raising=False)
+    operator = lifecycle(compute={"target": "standalone"})["ingest"]
+    with pytest.raises(AirflowFailException, match="NIGHTSHIFT_SPARK_MASTER is not set"):
+        execute(operator, context())

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.fakes.readme import blocks
 
 pytestmark = [pytest.mark.long, pytest.mark.jvm, pytest.mark.airflow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # `make test` runs this test, and `make airflow` ends only when somebody ends it: test_airflow_server.py does.
 ELSEWHERE = ("make demo", "make test", "make airflow")
 
@@ -90,8 +90,9 @@ def test_a_second_demo_repeats_nothing(clone: Clone, demo: str) -> None:
 
 
 def test_every_block_of_the_readme_works(clone: Clone, demo: str) -> None:
-    blocks = BLOCK.findall((clone.root / "README.md").read_text())
-    assert len(blocks) >= 4
-    for block in blocks:
+    found = blocks(clone.root / "README.md")
+    assert len(found["clone"]) >= 4
+    assert found["stack"], "they need a Docker engine: tests/stack/test_8_readme.py runs them"
+    for block in found["clone"]:
         if block.strip() not in ELSEWHERE:
             clone.bash(block, timeout=600)

@@ -7,24 +7,31 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from tests.fakes.toy_night import (
+    HOLDOUT_DAYS,
+    PER_DAY,
+    PLACES,
+    SPEC,
+    SQL,
+    TRAIN_DAYS,
+    UTC_US,
+    ToyNight,
+    all_days,
+    day_rows,
+)
 
 from nightshift.errors import DataError, IntegrityError, PrepareError
-from nightshift.plan import Interval, Plan
-from nightshift.preprocess import run
-from nightshift.spec.models import ModelSpec
-from nightshift.stage import StageIO, StageResult
-from nightshift.storage import Ref, Store
+from nightshift.stage import StageResult
 from nightshift.transforms import Transforms
 
 # Py4J leaves its sockets to the garbage collector.
@@ -34,119 +41,18 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 
-UTC_US = pa.timestamp("us", tz="UTC")
-NIGHT = date(2024, 3, 10)  # train is March 4, 5, 6, holdout March 7, 8; March 9 has no labels yet
-TRAIN_DAYS = [date(2024, 3, day) for day in (4, 5, 6)]
-HOLDOUT_DAYS = [date(2024, 3, day) for day in (7, 8)]
-PER_DAY = 24
-SQL = """\
-SELECT s.at, s.id, s.y, s.x, s.n, s.kind,
-       p.size
-FROM source AS s
-LEFT JOIN places AS p ON p.kind = s.kind
-"""
-SPEC: dict[str, Any] = {
-    "version": 1,
-    "model": "toy",
-    "owner": "a@example.com",
-    "source": {"kind": "files", "uri": "x/*.csv", "time": "at"},
-    "key": ["at", "id"],
-    "tables": {"places": {"kind": "files", "uri": "p.csv"}},
-    "prepare": "toy.sql",
-    "prepare_sql": SQL,
-    "label": {"column": "y", "positive": ">= 10", "delay": "1d"},
-    "features": {
-        "numeric": ["x", "n", "size"],
-        "categorical": ["kind"],
-        "transforms": {"x": [{"kind": "impute"}, {"kind": "clip", "quantiles": [0.05, 0.95]}]},
-    },
-    "window": {"train": "3d", "holdout": "2d"},
-    "training": {"engine": "xgboost"},
-    "gates": {"minimum": 0.5},
-}
-PLACES = pa.table({"kind": ["a", "b", "c"], "size": pa.array([1, 2, 3], pa.int64())})
-
 Run = Callable[..., StageResult]
 
 
-def day_rows(day: date, *, seed: int = 0, unlabelled: float = 0.1) -> pa.Table:
-    chance = random.Random(f"{seed}-{day}")
-    at = [datetime(day.year, day.month, day.day, hour, tzinfo=UTC) for hour in range(PER_DAY)]
-    return pa.table(
-        {
-            "at": pa.array(at, UTC_US),
-            "id": pa.array(range(PER_DAY), pa.int64()),
-            "y": pa.array([None if chance.random() < unlabelled else chance.randint(0, 20) for _ in at], pa.int64()),
-            "x": pa.array([None if chance.random() < 0.1 else round(chance.gauss(5, 2), 3) for _ in at], pa.float64()),
-            "n": pa.array([chance.randint(-3, 3) for _ in at], pa.int64()),
-            "kind": pa.array([chance.choice(["a", "b", "c", None]) for _ in at]),
-        }
-    )
-
-
-def all_days(**options: Any) -> dict[date, pa.Table]:
-    return {day: day_rows(day, **options) for day in [*TRAIN_DAYS, *HOLDOUT_DAYS, date(2024, 3, 9)]}
-
-
-class World:
-    """A store with validated days, and preprocess over it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.store = Store.open((root / "store").as_uri(), env="dev", model="toy")
-        self.runs = 0
-
-    def publish(self, dataset: str, interval: str, table: pa.Table, *, row_group: int | None = None) -> Ref:
-        attempt = self.store.attempt(dataset, interval)
-        attempt.put_table("rows", table)
-        return attempt.publish(stage_key=f"{dataset} {interval} {attempt.id}", code="x").ref
-
-    def validated(self, days: Mapping[date, pa.Table], tables: Mapping[str, pa.Table]) -> Ref:
-        inputs = {f"valid/{day}": self.publish("valid", str(day), rows) for day, rows in days.items()}
-        inputs |= {f"table.{name}": self.publish(f"table.{name}", "all", rows) for name, rows in tables.items()}
-        attempt = self.store.attempt("validate", Interval.of_day(NIGHT - timedelta(days=1)).key)
-        attempt.put("verdict.json", b"{}")
-        return attempt.publish(stage_key=attempt.id, code="x", inputs=inputs).ref
-
-    def plan(self, **changes: Any) -> Plan:
-        return Plan(
-            spec=ModelSpec.model_validate({**SPEC, **changes}),
-            interval=Interval.of_day(NIGHT - timedelta(days=1)),
-            storage=(self.root / "store").as_uri(),
-            env="dev",
-            mlflow_uri="sqlite://",
-            run_id="test",
-            trigger="test",
-            threads=2,
-            code_version="x",
-        )
-
-    def preprocess(
-        self, days: Mapping[date, pa.Table] | None = None, tables: Mapping[str, pa.Table] | None = None, **changes: Any
-    ) -> StageResult:
-        given = self.validated(days or all_days(), tables or {"places": PLACES})
-        return self.again(given, **changes)
-
-    def again(self, given: Ref, **changes: Any) -> StageResult:
-        self.runs += 1
-        scratch = self.root / f"scratch {self.runs}"
-        scratch.mkdir()
-        return run(self.plan(**changes), StageIO(self.store, {"validate": given}, scratch))
-
-    def table(self, result: StageResult, name: str) -> pa.Table:
-        assert result.ref is not None
-        return self.store.read_table(self.store.resolve(result.ref), name)
-
-
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path) -> ToyNight:
+    return ToyNight(tmp_path)
 
 
 # -- what is published ------------------------------------------------------------------------------------
 
 
-def test_tables_have_the_promised_shape(world: World) -> None:
+def test_tables_have_the_promised_shape(world: ToyNight) -> None:
     result = world.preprocess()
 
     for name, days in (("train", TRAIN_DAYS), ("holdout", HOLDOUT_DAYS)):
@@ -169,7 +75,7 @@ def test_tables_have_the_promised_shape(world: World) -> None:
     assert probe.num_rows <= 200
 
 
-def test_features_are_the_declared_transforms_fitted_on_the_training_window(world: World) -> None:
+def test_features_are_the_declared_transforms_fitted_on_the_training_window(world: ToyNight) -> None:
     result = world.preprocess()
     assert result.ref is not None
     transforms = Transforms.from_json(world.store.read(world.store.resolve(result.ref), "transforms.json"))
@@ -188,7 +94,7 @@ def test_features_are_the_declared_transforms_fitted_on_the_training_window(worl
     ]
 
 
-def test_nothing_of_the_holdout_reaches_the_transforms(world: World) -> None:
+def test_nothing_of_the_holdout_reaches_the_transforms(world: ToyNight) -> None:
     days = all_days()
     wild = {**days, HOLDOUT_DAYS[0]: days[HOLDOUT_DAYS[0]].set_column(3, "x", pa.array([1e9] * PER_DAY))}
     found = [world.preprocess(given) for given in (days, wild)]
@@ -199,7 +105,7 @@ def test_nothing_of_the_holdout_reaches_the_transforms(world: World) -> None:
     assert refs[0].digest != refs[1].digest
 
 
-def test_side_tables_may_be_missing_a_row_and_an_inner_join_counts_as_filter(world: World) -> None:
+def test_side_tables_may_be_missing_a_row_and_an_inner_join_counts_as_filter(world: ToyNight) -> None:
     result = world.preprocess(tables={"places": PLACES.slice(0, 1)}, prepare_sql=SQL.replace("LEFT JOIN", "JOIN"))
 
     rows = pa.concat_tables([day_rows(day) for day in (*TRAIN_DAYS, *HOLDOUT_DAYS)])
@@ -209,7 +115,7 @@ def test_side_tables_may_be_missing_a_row_and_an_inner_join_counts_as_filter(wor
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_every_row_is_accounted_for(world: World, seed: int) -> None:
+def test_every_row_is_accounted_for(world: ToyNight, seed: int) -> None:
     days = all_days(seed=seed, unlabelled=0.3)
     summary = world.preprocess(days, prepare_sql=f"{SQL} WHERE s.n <> {seed % 3}").summary
 
@@ -223,7 +129,7 @@ def test_every_row_is_accounted_for(world: World, seed: int) -> None:
     assert sum(summary[part] for part in parts) == summary["rows_in"]
 
 
-def test_the_probe_set_tries_the_corners(world: World) -> None:
+def test_the_probe_set_tries_the_corners(world: ToyNight) -> None:
     result = world.preprocess()
     assert result.ref is not None
     transforms = Transforms.from_json(world.store.read(world.store.resolve(result.ref), "transforms.json"))
@@ -244,7 +150,7 @@ def test_the_probe_set_tries_the_corners(world: World) -> None:
     assert unseen["__features"][3:] == [0.0, 0.0, 0.0]
 
 
-def test_the_same_night_is_not_computed_twice(world: World) -> None:
+def test_the_same_night_is_not_computed_twice(world: ToyNight) -> None:
     given = world.validated(all_days(), {"places": PLACES})
     first, second = world.again(given), world.again(given)
 
@@ -261,7 +167,7 @@ def test_content_does_not_depend_on_the_order_of_the_input(tmp_path: Path) -> No
     found = []
     for name, given in (("one", days), ("two", shuffled)):
         (tmp_path / name).mkdir()
-        world = World(tmp_path / name)
+        world = ToyNight(tmp_path / name)
         result = world.preprocess(given)
         assert result.ref
         found.append((result.ref.digest, world.table(result, "train").drop_columns("__features").to_pylist()))
@@ -274,7 +180,7 @@ def test_content_does_not_depend_on_the_number_of_files(tmp_path: Path, monkeypa
     for name, rows_per_file in (("one", 1000), ("many", 20)):
         monkeypatch.setattr("nightshift.preprocess.stage.ROWS_PER_FILE", rows_per_file)
         (tmp_path / name).mkdir()
-        world = World(tmp_path / name)
+        world = ToyNight(tmp_path / name)
         result = world.preprocess()
         assert result.ref
         files = [entry.path for entry in world.store.resolve(result.ref).files if entry.path.startswith("train/")]
@@ -285,7 +191,7 @@ def test_content_does_not_depend_on_the_number_of_files(tmp_path: Path, monkeypa
     assert first == second
 
 
-def test_content_does_not_depend_on_the_number_of_threads(world: World, tmp_path: Path) -> None:
+def test_content_does_not_depend_on_the_number_of_threads(world: ToyNight, tmp_path: Path) -> None:
     given = world.validated(all_days(), {"places": PLACES})
     here = world.again(given)
     assert here.ref is not None
@@ -312,7 +218,7 @@ def test_content_does_not_depend_on_the_number_of_threads(world: World, tmp_path
     assert done.stdout.splitlines()[-1] == f"False {here.ref.digest}"
 
 
-def test_days_may_differ_in_the_width_of_a_number_or_have_none(world: World) -> None:
+def test_days_may_differ_in_the_width_of_a_number_or_have_none(world: ToyNight) -> None:
     days = all_days()
     whole = days[TRAIN_DAYS[0]].set_column(3, "x", pa.array([4] * PER_DAY, pa.int64()))
     # A day without any value of a text column is stored as whatever its reader made of nothing.
@@ -329,7 +235,7 @@ def test_days_may_differ_in_the_width_of_a_number_or_have_none(world: World) -> 
 def test_folders_may_have_spaces_percent_signs_and_letters_beyond_ascii(tmp_path: Path) -> None:
     folder = tmp_path / "my % 20%20 données [x] {y}"
     folder.mkdir()
-    result = World(folder).preprocess()
+    result = ToyNight(folder).preprocess()
 
     assert result.summary["train_rows"] > 0
 
@@ -337,7 +243,7 @@ def test_folders_may_have_spaces_percent_signs_and_letters_beyond_ascii(tmp_path
 # -- what is refused --------------------------------------------------------------------------------------
 
 
-def test_a_join_that_multiplies_rows_names_a_key_and_the_table(world: World) -> None:
+def test_a_join_that_multiplies_rows_names_a_key_and_the_table(world: ToyNight) -> None:
     twice = pa.concat_tables([PLACES, pa.table({"kind": ["b"], "size": pa.array([9], pa.int64())})])
     with pytest.raises(PrepareError) as caught:
         world.preprocess(tables={"places": twice})
@@ -373,7 +279,7 @@ def test_a_join_that_multiplies_rows_names_a_key_and_the_table(world: World) -> 
         (SQL.replace("s.id", "s.id + 1000 AS id"), ["invents rows", "id=1000"]),
     ],
 )
-def test_a_fault_of_the_sql_names_its_place(world: World, sql: str, words: list[str]) -> None:
+def test_a_fault_of_the_sql_names_its_place(world: ToyNight, sql: str, words: list[str]) -> None:
     with pytest.raises(PrepareError) as caught:
         world.preprocess(prepare_sql=sql)
 
@@ -384,13 +290,13 @@ def test_a_fault_of_the_sql_names_its_place(world: World, sql: str, words: list[
     assert world.store.versions("preprocess", "2024-03-09") == []
 
 
-def test_forbidden_columns_must_not_be_part_of_a_request(world: World) -> None:
+def test_forbidden_columns_must_not_be_part_of_a_request(world: ToyNight) -> None:
     features = {**SPEC["features"], "forbidden": ["y", "arrived"]}
     with pytest.raises(PrepareError, match=r"the output has arrived, which features.forbidden"):
         world.preprocess(prepare_sql=SQL.replace("s.x", "s.x, s.n AS arrived"), features=features)
 
 
-def test_a_changed_time_is_refused_even_where_time_is_no_key(world: World) -> None:
+def test_a_changed_time_is_refused_even_where_time_is_no_key(world: ToyNight) -> None:
     days = {
         day: rows.set_column(1, "id", pa.array(range(n * 100, n * 100 + PER_DAY)))
         for n, (day, rows) in enumerate(all_days().items())
@@ -400,7 +306,7 @@ def test_a_changed_time_is_refused_even_where_time_is_no_key(world: World) -> No
         world.preprocess(days, prepare_sql=sql, key=["id"])
 
 
-def test_a_time_taken_from_another_row_of_the_same_key_is_refused(world: World) -> None:
+def test_a_time_taken_from_another_row_of_the_same_key_is_refused(world: ToyNight) -> None:
     numbers = [0, 0, 1, 2, 3, 4]
     days = {
         day: rows.set_column(1, "id", pa.array(range(number * 100, number * 100 + PER_DAY)))
@@ -411,12 +317,12 @@ def test_a_time_taken_from_another_row_of_the_same_key_is_refused(world: World) 
         world.preprocess(days, prepare_sql=sql, key=["id"])
 
 
-def test_a_key_in_both_windows_is_refused(world: World) -> None:
+def test_a_key_in_both_windows_is_refused(world: ToyNight) -> None:
     with pytest.raises(PrepareError, match=r"24 keys are both in the training window and in the holdout.* id=0:"):
         world.preprocess(key=["id"])
 
 
-def test_a_window_without_labels_says_which_and_how_much_there_was(world: World) -> None:
+def test_a_window_without_labels_says_which_and_how_much_there_was(world: ToyNight) -> None:
     days = {day: day_rows(day, unlabelled=1.0 if day in HOLDOUT_DAYS else 0.0) for day in all_days()}
     with pytest.raises(DataError) as caught:
         world.preprocess(days)
@@ -426,29 +332,29 @@ def test_a_window_without_labels_says_which_and_how_much_there_was(world: World)
     assert "120 rows" in str(caught.value)
 
 
-def test_a_filter_that_leaves_nothing_is_named(world: World) -> None:
+def test_a_filter_that_leaves_nothing_is_named(world: ToyNight) -> None:
     with pytest.raises(DataError, match=r"the train window .* has no labelled row.*left out 120.*\n.*toy.sql"):
         world.preprocess(prepare_sql=f"{SQL} WHERE s.x > 1e9")
 
 
-def test_a_window_with_one_class_is_refused(world: World) -> None:
+def test_a_window_with_one_class_is_refused(world: ToyNight) -> None:
     with pytest.raises(DataError, match=r"the train window .* has only negatives"):
         world.preprocess(label={**SPEC["label"], "positive": ">= 1000"})
 
 
-def test_no_day_at_all_is_refused(world: World) -> None:
+def test_no_day_at_all_is_refused(world: ToyNight) -> None:
     with pytest.raises(DataError, match=r"no day of the windows"):
         world.preprocess({date(2024, 3, 9): day_rows(date(2024, 3, 9))})
 
 
-def test_columns_of_one_name_and_two_kinds_name_the_days(world: World) -> None:
+def test_columns_of_one_name_and_two_kinds_name_the_days(world: ToyNight) -> None:
     days = all_days()
     text = days[HOLDOUT_DAYS[1]].set_column(4, "n", pa.array(["many"] * PER_DAY))
     with pytest.raises(DataError, match=r"column n is int64 in valid/2024-03-0.@1 and string in valid/2024-03-08@1"):
         world.preprocess({**days, HOLDOUT_DAYS[1]: text})
 
 
-def test_a_changed_input_file_is_not_read(world: World) -> None:
+def test_a_changed_input_file_is_not_read(world: ToyNight) -> None:
     given = world.validated(all_days(), {"places": PLACES})
     (path,) = (world.root / "store/dev/toy/valid/2024-03-05").rglob("*.parquet")
     table = pq.read_table(path)

@@ -67,9 +67,10 @@ OTHER: dict[str, Any] = {
     "gates": {**RAW["gates"], "minimum": 0.5},
     "notify": {"connection": "other"},
     "retries": 5,
+    "compute": {"target": "standalone"},
 }
-# There is only one version, one place to serve and one place to compute so far.
-SINGLE_VALUED = {"version", "deploy", "compute"}
+# There is only one version and one place to serve so far.
+SINGLE_VALUED = {"version", "deploy"}
 
 
 def changed(**sections: Any) -> Plan:
@@ -202,7 +203,7 @@ def test_the_key_covers_every_section_that_the_code_of_a_stage_reads(stage: str)
 
 
 def test_code_digests_follow_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_module, "__file__", str(tmp_path / "plan.py"))
+    monkeypatch.setattr(plan_module, "files", lambda package: tmp_path)
     (tmp_path / "stage").mkdir()
     (tmp_path / "one.py").write_text("1")
     (tmp_path / "stage" / "two.py").write_text("2")

@@ -50,6 +50,10 @@ def test_every_variable_counts() -> None:
             "NIGHTSHIFT_MLFLOW_URI": "https://mlflow.example.com",
             "NIGHTSHIFT_PYTHON": "/jobs/bin/python",
             "NIGHTSHIFT_THREADS": "16",
+            "NIGHTSHIFT_COMPUTE": "standalone",
+            "NIGHTSHIFT_SPARK_MASTER": "spark://one:7077,two:7077",
+            "NIGHTSHIFT_SPARK_UI": "https://spark.example.com/",
+            "NIGHTSHIFT_SPARK_EVENTS": "s3://events/logs",
         }
     )
     assert settings == Settings(
@@ -60,6 +64,10 @@ def test_every_variable_counts() -> None:
         mlflow_uri="https://mlflow.example.com",
         python="/jobs/bin/python",
         threads=16,
+        compute="standalone",
+        spark_master="spark://one:7077,two:7077",
+        spark_ui="https://spark.example.com",
+        spark_events="s3://events/logs",
     )
 
 
@@ -84,7 +92,19 @@ def test_folders_may_be_relative_and_begin_with_a_tilde(project: Path, monkeypat
 
 
 def test_an_empty_variable_is_no_variable(project: Path) -> None:
-    names = ("HOME", "MODELS", "ENV", "STORAGE", "MLFLOW_URI", "PYTHON", "THREADS")
+    names = (
+        "HOME",
+        "MODELS",
+        "ENV",
+        "STORAGE",
+        "MLFLOW_URI",
+        "PYTHON",
+        "THREADS",
+        "COMPUTE",
+        "SPARK_MASTER",
+        "SPARK_UI",
+        "SPARK_EVENTS",
+    )
     assert Settings.from_environment({f"NIGHTSHIFT_{name}": "" for name in names}) == Settings.from_environment({})
 
 
@@ -105,6 +125,17 @@ def test_the_process_environment_is_the_default(project: Path, monkeypatch: pyte
         ("THREADS", "two", "NIGHTSHIFT_THREADS is 'two'"),
         ("THREADS", "²", "NIGHTSHIFT_THREADS is '²'"),
         ("THREADS", "1.5", "NIGHTSHIFT_THREADS is '1.5'"),
+        ("COMPUTE", "emr", "use local (this machine) or standalone (a Spark cluster)"),
+        ("COMPUTE", "standalone", "NIGHTSHIFT_COMPUTE is standalone, but NIGHTSHIFT_SPARK_MASTER is not set"),
+        ("COMPUTE", "standalone", "for example spark://spark-master:7077"),
+        ("SPARK_MASTER", "local[2]", "not the address of a standalone Spark master"),
+        ("SPARK_MASTER", "spark://master", "use spark://host:port"),
+        ("SPARK_MASTER", "spark://me:geheim@master:7077", "NIGHTSHIFT_SPARK_MASTER has a password in it"),
+        ("SPARK_MASTER", "spark://master:7077 --conf x=y", "not the address"),
+        ("SPARK_UI", "localhost:8081", "NIGHTSHIFT_SPARK_UI is 'localhost:8081'"),
+        ("SPARK_UI", "https://me:geheim@spark.example.com/", "NIGHTSHIFT_SPARK_UI has a password in it"),
+        ("SPARK_EVENTS", "/spark-events", "which is not a URI of a folder"),
+        ("SPARK_EVENTS", "s3://me:geheim@events/x", "NIGHTSHIFT_SPARK_EVENTS has a password in it"),
         ("STORAGE", "/data/store", "which is not a URI.\n  Hint: use s3://bucket/prefix, or file:///data/store"),
         ("STORAGE", "file://data/store", "NIGHTSHIFT_STORAGE is 'file://data/store'"),
         ("STORAGE", "bucket", "which is not a URI"),

@@ -26,10 +26,14 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "init": Entry("setup", "init", "Prepare this checkout: folders, Java, MLflow, Airflow, env.sh."),
         "doctor": Entry("doctor", "doctor", "Check this machine and say how to fix what is wrong."),
         "demo": Entry("demo", "demo", "Retrain the demo model for three nights under Airflow."),
+        "prepare": Entry("prepare", "prepare", "Prepare the docker-compose stack; it does that itself."),
     },
     "Model specs": {
         "validate": Entry("specs", "validate", "Check model specs; every error names file and line."),
         "schema": Entry("specs", "schema", "Print the JSON Schema of a model spec, for editors."),
+    },
+    "Code": {
+        "package": Entry("package", "package", "Build the code archive that a Spark cluster is given."),
     },
     "Models": {
         "run": Entry("run", "run", "Run one night of a model, or one stage of it, without Airflow."),

@@ -100,6 +100,7 @@ def _run_stages(
 ) -> tuple[list[StageResult], dict[str, float]]:
     """Run the stages one after another; each is shown as it goes, and everything they say is in a file."""
     from nightshift.cli.progress import Board
+    from nightshift.jobs.placement import goes_to_cluster
     from nightshift.jobs.process import Job
 
     path = settings.home / "logs" / plan.model / f"{plan.interval.night}.log"
@@ -107,13 +108,15 @@ def _run_stages(
     results: list[StageResult] = []
     seconds: dict[str, float] = {}
     with ExitStack() as stack:
-        log = stack.enter_context(path.open("w"))
+        log = stack.enter_context(path.open("w", buffering=1))
         board = stack.enter_context(Board(err(), stages, f"{plan.model}, night {plan.interval.night}"))
         for stage in stages:
             began = time.monotonic()
             board.start(stage)
             try:
-                result = _run_one(Job(stage, published, dict(upstream)), settings.python, board, log)
+                job = Job(stage, published, dict(upstream))
+                on_cluster = goes_to_cluster(stage, plan.spec, settings)
+                result = _run_one(job, settings.python, board, log, on_cluster=on_cluster)
             except NightshiftError as error:
                 board.fail(stage, error.message.splitlines()[0])
                 stack.callback(_show_log, board, path)
@@ -126,7 +129,7 @@ def _run_stages(
     return results, seconds
 
 
-def _run_one(job: Any, python: str, board: Board, log: TextIO) -> StageResult:
+def _run_one(job: Any, python: str, board: Board, log: TextIO, *, on_cluster: bool) -> StageResult:
     from nightshift.cli.progress import JobLine
     from nightshift.jobs.process import run_job
 
@@ -136,7 +139,7 @@ def _run_one(job: Any, python: str, board: Board, log: TextIO) -> StageResult:
         if (said := JobLine.parse(line)) is not None:
             board.say(job.stage, said.message)
 
-    return run_job(job, python=python, on_line=take)
+    return run_job(job, python=python, on_line=take, on_cluster=on_cluster)
 
 
 def _show_log(board: Board, path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Starts jobs as processes of this machine, and sees to it that they end with their starter."""
+"""Starts jobs as processes of this machine, and sees to it that they end with their starter.
+
+A job on a Spark cluster is one too: its driver.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,7 @@ _RAISED: dict[str, type[NightshiftError]] = {
         errors.Overtaken,
         errors.IntegrityError,
         errors.JobError,
+        errors.StackError,
         errors.NightSkipped,
     )
 }
@@ -90,8 +94,9 @@ def run_job(
     on_line: LineSink,
     cancellation: Cancellation | None = None,
     watch_parent: bool = False,
+    on_cluster: bool = False,
 ) -> StageResult:
-    """Run a job on this machine and wait for it.
+    """Run a job and wait for it.
 
     Args:
         job: What to run.
@@ -100,6 +105,8 @@ def run_job(
         cancellation: Ends the job when requested.
         watch_parent: End the job also when this process loses its own parent. For Airflow's tasks, whose
             parent is the one that may run them; not where a terminal may be closed.
+        on_cluster: Submit it to the Spark cluster that the environment names. The process is Spark's driver
+            then; with it, the application ends.
 
     Raises:
         NightshiftError: What the job reported, as the same class.
@@ -108,7 +115,8 @@ def run_job(
     with tempfile.TemporaryDirectory(prefix="nightshift-job-", ignore_cleanup_errors=True) as folder:
         work = Path(folder)
         result = work / "result.json"
-        program = [python, "-P", "-m", "nightshift.jobs", *job.arguments(), "--result", str(result)]
+        module = "nightshift.jobs.spark_submit" if on_cluster else "nightshift.jobs"
+        program = [python, "-P", "-m", module, *job.arguments(), "--result", str(result)]
         code = run_program(program, work, on_line=on_line, cancellation=cancellation, watch_parent=watch_parent)
         if cancellation is not None and cancellation.reason:
             raise JobError(f"the {job.stage} job was ended: {cancellation.reason}.")

@@ -108,6 +108,16 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def refuse(argv: list[str], error: NightshiftError) -> int:
+    """Report an error that stands in the way of the stage, as if the stage had ended with it."""
+    arguments = _parser().parse_args(argv)
+    _log_to_stdout(arguments.stage)
+    log.error("%s", error)
+    if arguments.result is not None:
+        _leave(arguments.result, error)
+    return error.exit_code
+
+
 def run_stage(stage: str, plan: Plan, upstream: Mapping[str, Ref]) -> StageResult | NightshiftError:
     """Run one stage in this process, in a scratch folder that is gone afterwards, and render the run's
     report where the stage ends the run: after deploy, or after a failure.
@@ -149,8 +159,10 @@ def _attempt(stage: str, plan: Plan, store: Store, upstream: Mapping[str, Ref]) 
         return error
     except Exception as error:
         log.exception("%s met an error that it does not know", stage)
+        # Errors of Spark bring a hundred lines of Java's stack with them.
+        told = str(error).partition("\n\tat ")[0]
         return _Unexpected(
-            f"{type(error).__name__} in {stage}: {error}", hint="its traceback is in the log of the task, above"
+            f"{type(error).__name__} in {stage}: {told}", hint="its traceback is in the log of the task, above"
         )
 
 

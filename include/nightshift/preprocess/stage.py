@@ -28,7 +28,6 @@ from nightshift.preprocess.views import ROWS, days_of, register
 from nightshift.spark import session
 from nightshift.stage import StageIO, StageResult, once
 from nightshift.storage import Attempt
-from nightshift.storage.store import GLOB
 from nightshift.transforms import Transforms
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def run(plan: Plan, io: StageIO) -> StageResult:
         days = days_of(plan, io.store, inputs)
         rows = sum(day.outputs[ROWS].rows for day in days)
         app = f"{plan.model} preprocess {plan.interval.key}"
-        with session(app, threads=plan.threads, scratch=io.scratch, rows=rows) as spark:
+        with session(app, threads=plan.threads, scratch=io.scratch, rows=rows, storage=plan.storage) as spark:
             rows_in = register(spark, io.store, plan, days, inputs)
             return _build(spark, plan, io, attempt, rows_in)
 
@@ -78,7 +77,7 @@ def _build(spark: SparkSession, plan: Plan, io: StageIO, attempt: Attempt, rows_
             _write_windows(spark, plan, prepared, transforms, attempt, accounts=accounts)
     finally:
         prepared.frame.unpersist()
-    _write_probe(spark, io, prepared, transforms, attempt)
+    _write_probe(spark, prepared, transforms, attempt)
     return {**_result(accounts, transforms, attempt), **_versions(spark)}
 
 
@@ -146,24 +145,20 @@ def _columns(prepared: Prepared, transforms: Transforms) -> list[str]:
 def _write(
     frame: DataFrame, prepared: Prepared, transforms: Transforms, attempt: Attempt, name: str, *, rows: int
 ) -> None:
-    """Write a table sorted by key over all its files; how many those are depends on the rows alone."""
+    """Write a table sorted by key and time over all its files; how many those are depends on the rows alone."""
     files = min(math.ceil(rows / ROWS_PER_FILE), MOST_FILES)
     spread = frame.coalesce(1) if files == 1 else frame.repartitionByRange(files, *prepared.key)
-    ordered = spread.sortWithinPartitions(*prepared.key)
+    # The time tells apart what shares a key: rows of other days, which come from anywhere in any order.
+    ordered = spread.sortWithinPartitions(*prepared.key, TIME)
     ordered.selectExpr(*_columns(prepared, transforms)).write.parquet(attempt.uri(name))
     attempt.adopt_spark_output(name)
 
 
-def _write_probe(
-    spark: SparkSession, io: StageIO, prepared: Prepared, transforms: Transforms, attempt: Attempt
-) -> None:
-    import pyarrow.parquet as pq
-
+def _write_probe(spark: SparkSession, prepared: Prepared, transforms: Transforms, attempt: Attempt) -> None:
     train = _read(attempt, TRAIN, columns=[*prepared.columns, TIME])
     rows = probe_rows(train, transforms.request_columns, transforms.to_json())
-    path = io.scratch / "probe.parquet"
-    pq.write_table(rows, path, coerce_timestamps="us")
-    frame = spark.read.parquet(GLOB.sub(r"\\\1", f"file://{path}")).selectExpr("*", f"CAST(NULL AS TINYINT) AS {LABEL}")
+    # Handed over in memory: executors on other machines do not see this one's disk.
+    frame = spark.createDataFrame(rows).selectExpr("*", f"CAST(NULL AS TINYINT) AS {LABEL}")
     _write(frame, prepared, transforms, attempt, PROBE, rows=rows.num_rows)
 
 

@@ -299,6 +299,14 @@ class Training(SpecModel):
     """Seed of everything random."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["max_f1"] = "max_f1"
     """Probability from which a row is called positive; max_f1 picks it on the training window."""
+    workers: Annotated[int, Field(ge=1, le=rules.MOST_WORKERS)] = 1
+    """Processes that learn together: 1 trains inside the job; more share the rows on Spark, one core each."""
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _check_workers(cls, value: Any) -> Any:
+        reject(rules.workers(value))
+        return value
 
     @model_validator(mode="after")
     def _check_params(self) -> Self:
@@ -336,8 +344,8 @@ class Deploy(SpecModel):
 class Compute(SpecModel):
     """Where the jobs of a night run."""
 
-    target: Literal["local"] = "local"
-    """Where jobs run."""
+    target: Literal["local", "standalone"] | None = None
+    """Where jobs that use Spark run: local or standalone (a Spark cluster); null: NIGHTSHIFT_COMPUTE says."""
 
 
 class Notify(SpecModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nightshift.spec.problem import Problem, did_you_mean, nearest, path_text
 
@@ -29,7 +29,20 @@ SCHEMES = ("file", "s3", "gs", "az", "abfs", "abfss")
 SUFFIXES = (".csv", ".csv.gz", ".csv.zip", ".parquet")
 ENCODERS = ("index", "one_hot")
 OUTPUTS_OF_MODEL = ("probability", "label")
+MOST_WORKERS = 64
 DAY_CODES = ("%Y", "%y", "%m", "%d", "%j", "%F")
+
+
+def workers(value: Any) -> Iterator[Problem]:
+    """How many processes learn together."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WORKERS:
+        return
+    hint = "1 trains inside the job, without Spark; a larger number takes as many of Spark's cores"
+    if isinstance(value, str) and value.strip().isdecimal() and 1 <= int(value) <= MOST_WORKERS:
+        hint = f"write {int(value)} without quotes"
+    yield Problem(
+        f"{value!r} is not a number of workers.", allowed=f"a whole number from 1 to {MOST_WORKERS}", hint=hint
+    )
 
 
 def package_file(table: PackageTable) -> Iterator[Problem]:

@@ -92,6 +92,7 @@ _ELSEWHERE = {
     "random_state": "set training.seed",
     "nthread": "set NIGHTSHIFT_THREADS",
     "n_jobs": "set NIGHTSHIFT_THREADS",
+    "num_workers": "set training.workers",
     "objective": "it is always binary:logistic",
     "tree_method": "it is always hist",
     "booster": "it is always gbtree",

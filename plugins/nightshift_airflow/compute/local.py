@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import re
-
 from nightshift.jobs import Cancellation, Job, run_job
 from nightshift.stage import StageResult
-
-log = logging.getLogger(__name__)
-
-# Airflow puts a time and a level on every line itself.
-_JOB_LINE = re.compile(r"\d\d:\d\d:\d\d (DEBUG|INFO|WARNING|ERROR|CRITICAL) (.*)")
+from nightshift_airflow.compute.task_log import TaskLog
 
 
 class LocalCompute:
@@ -31,16 +24,7 @@ class LocalCompute:
         return run_job(
             job,
             python=self._python,
-            on_line=log_line,
+            on_line=TaskLog(),
             cancellation=cancellation,
             watch_parent=self._watch_parent,
         )
-
-
-def log_line(line: str) -> None:
-    """Write a line of a job's output to the task's log, with the level that the job gave it."""
-    match = _JOB_LINE.fullmatch(line)
-    if match is None:
-        log.info("%s", line)
-    else:
-        log.log(logging.getLevelNamesMapping()[match[1]], "%s", match[2])

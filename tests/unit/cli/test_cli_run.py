@@ -24,9 +24,12 @@ class Jobs:
         self.started: list[Job] = []
         self.fail_at: tuple[str, NightshiftError] | None = None
         self.reused: set[str] = set()
+        self.on_cluster: list[str] = []
 
-    def run_job(self, job: Job, *, python: str, on_line: Callable[[str], None]) -> StageResult:
+    def run_job(self, job: Job, *, python: str, on_line: Callable[[str], None], on_cluster: bool) -> StageResult:
         self.started.append(job)
+        if on_cluster:
+            self.on_cluster.append(job.stage)
         on_line(f"09:54:44 INFO {job.stage}: working on it")
         on_line("a line of somebody else")
         if self.fail_at is not None and self.fail_at[0] == job.stage:
@@ -42,6 +45,17 @@ def jobs(site: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     made = Jobs()
     monkeypatch.setattr("nightshift.jobs.process.run_job", made.run_job)
     return made
+
+
+def test_stages_with_work_for_spark_go_to_the_cluster_that_the_environment_names(
+    call: Call, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(*NIGHT).code == 0
+    assert jobs.on_cluster == []
+    monkeypatch.setenv("NIGHTSHIFT_COMPUTE", "standalone")
+    monkeypatch.setenv("NIGHTSHIFT_SPARK_MASTER", "spark://spark-master:7077")
+    assert call(*NIGHT).code == 0
+    assert jobs.on_cluster == ["preprocess"]
 
 
 def test_every_stage_gets_what_the_ones_before_published(call: Call, jobs: Jobs) -> None:

@@ -201,7 +201,7 @@ class TestDoctor:
         monkeypatch.setattr(
             "nightshift.storage.objects.Objects.create", lambda self, name, data: self.write(name, data) or True
         )
-        assert "let a second writer win" in doctor()["Storage"]["found"]
+        assert "let 8 of 8 writers" in doctor()["Storage"]["found"]
 
     def test_a_store_that_cannot_be_opened(self, doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("NIGHTSHIFT_STORAGE", "nonsense://x")
@@ -250,3 +250,22 @@ class TestDoctor:
         found = doctor("--airflow")["Connections"]
         assert (found["state"], found["found"]) == ("error", "team_hook: Connection not found.")
         assert "airflow connections add team_hook" in found["fix"]
+
+
+class TestDoctorOfTheStack:
+    def test_it_asks_the_stack_and_nothing_else(
+        self, call: Call, site: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (site / "docker-compose.yaml").write_text("name: nightshift\n")
+        monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+        called = call("doctor", "--stack", "--json")
+        assert called.code == 1
+        (only,) = json.loads(called.out)
+        assert (only["name"], only["state"]) == ("Docker", "error")
+        assert "install Docker" in only["fix"]
+        assert "Docker" in call("doctor", "--stack").out
+
+    def test_outside_of_a_checkout(self, call: Call) -> None:
+        called = call("doctor", "--stack")
+        assert called.code == 78
+        assert "docker-compose.yaml" in called.err
