@@ -54,3 +54,20 @@ def test_bad_parameters_are_named(name: str, value: Any, words: str) -> None:
     import re
 
     assert re.search(words, str(caught.value)), str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 64])
+def test_a_number_of_workers_passes(workers: int) -> None:
+    assert Training(engine="xgboost", workers=workers).workers == workers
+    assert Training(engine="xgboost").workers == 1
+
+
+@pytest.mark.parametrize("workers", [0, -1, 65, True, 2.0, "2", "many", None])
+def test_anything_else_is_no_number_of_workers(workers: Any) -> None:
+    with pytest.raises(ValueError, match=r"is not a number of workers.*a whole number from 1 to 64"):
+        Training(engine="xgboost", workers=workers)
+
+
+def test_workers_are_no_parameter_of_the_engine() -> None:
+    with pytest.raises(ValueError, match=r"set training\.workers"):
+        Training(engine="xgboost", params={"num_workers": 2})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightshift.train.threshold import as_float32, max_f1
+from nightshift.train.threshold import Ranking, as_float32, best_f1, max_f1
 
 ROWS = st.lists(st.tuples(st.booleans(), st.floats(0, 1, width=32)), min_size=1, max_size=40).filter(
     lambda rows: any(positive for positive, _ in rows)
@@ -51,3 +51,30 @@ def test_threshold_stays_between_zero_and_one(value: float) -> None:
 
 def test_a_threshold_of_the_spec_is_rounded_to_what_the_graph_compares_with() -> None:
     assert as_float32(0.3) == float(np.float32(0.3)) != 0.3
+
+
+@given(ROWS, st.sampled_from([10, 1000]))
+def test_groups_of_neighbours_cost_no_more_than_the_thresholds_inside_them(
+    rows: list[tuple[bool, float]], steps: int
+) -> None:
+    labels = np.array([positive for positive, _ in rows], np.int64)
+    probabilities = np.array([probability for _, probability in rows], np.float32)
+    step = np.floor(probabilities.astype(np.float64) * steps)
+    groups = [step == value for value in sorted(set(step), reverse=True)]
+    ranking = Ranking(
+        np.array([probabilities[group].max() for group in groups]),
+        np.array([probabilities[group].min() for group in groups]),
+        np.array([group.sum() for group in groups]),
+        np.array([labels[group].sum() for group in groups]),
+    )
+
+    threshold = np.float32(best_f1(ranking))
+
+    assert 0 < threshold <= 1
+    between = [probabilities[group].min() for group in groups if probabilities[group].min() > 0]
+    best = max((f1(labels == 1, probabilities >= value) for value in between), default=0.0)
+    assert f1(labels == 1, probabilities >= threshold) >= best - 1e-12
+    # A threshold must be above 0, so only a group that has a probability of 0 can be divided.
+    for group in groups:
+        if probabilities[group].min() > 0:
+            assert len(set(probabilities[group] >= threshold)) == 1

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nightshift.spec.models import Training
+from nightshift.train.window import TrainingWindow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,8 @@ class Fitted:
         params: The parameters it was trained with, defaults of this package included.
         trees: Number of trees.
         gains: Total gain of every feature, ``[F]``.
-        probabilities: Of the positive class, for the training rows, ``[N]`` float32.
+        threshold: Probability from which a row is positive, a float32: the spec's, or found on the training rows.
+        seconds: How long the training itself took, after reading.
     """
 
     booster: xgboost.Booster
@@ -32,7 +34,8 @@ class Fitted:
     params: dict[str, int | float | str | bool]
     trees: int
     gains: np.ndarray[Any, Any]
-    probabilities: np.ndarray[Any, Any]
+    threshold: float
+    seconds: float
 
 
 class Engine(Protocol):
@@ -40,26 +43,26 @@ class Engine(Protocol):
 
     name: str
 
-    def fit(
-        self, features: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], training: Training, *, threads: int
-    ) -> Fitted:
+    def fit(self, window: TrainingWindow, training: Training, *, threads: int) -> Fitted:
         """Train.
 
         Args:
-            features: ``[N, F]`` float32; missing is NaN.
-            labels: ``[N]`` of 0 and 1, both present.
+            window: The rows to learn from; missing is NaN.
             training: The spec's section.
-            threads: Threads to use; part of what makes the result reproducible.
+            threads: Threads of this process; part of what makes the result reproducible.
 
         Raises:
-            SpecError: The engine does not take these parameters.
+            DataError: The window cannot be learned from.
+            SpecError: The engine cannot do what the section asks for.
+            JobError: What the engine runs on failed; another try may succeed.
         """
         ...
 
 
 def engine_of(training: Training) -> Engine:
-    """The engine that a spec names."""
+    """The engine that a spec names, for as many workers as it names."""
     from nightshift.train.engines.xgboost import XGBoost
+    from nightshift.train.engines.xgboost_spark import XGBoostOnSpark
 
-    engines: dict[str, Engine] = {"xgboost": XGBoost()}
+    engines: dict[str, Engine] = {"xgboost": XGBoost() if training.workers == 1 else XGBoostOnSpark()}
     return engines[training.engine]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from nightshift.spec.models import Training
 from nightshift.spec.xgboost_params import Value
 from nightshift.train.engines import Fitted
+from nightshift.train.threshold import Ranking, threshold_of
+from nightshift.train.window import TrainingWindow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +20,8 @@ log = logging.getLogger(__name__)
 
 PROGRESS_LINES = 8
 DEFAULT_TREES = 100
+# What a spec cannot change; every engine of this name trains with the same.
+FIXED: dict[str, Value] = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist"}
 
 
 class XGBoost:
@@ -24,22 +29,21 @@ class XGBoost:
 
     name = "xgboost"
 
-    def fit(
-        self, features: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], training: Training, *, threads: int
-    ) -> Fitted:
+    def fit(self, window: TrainingWindow, training: Training, *, threads: int) -> Fitted:
         """Train; see ``Engine.fit``."""
         import xgboost
 
-        params: dict[str, Value] = {"n_estimators": DEFAULT_TREES, **training.params}
+        features, labels = window.arrays()
+        window.announce(self.name, int(labels.sum()), f"{threads} threads")
+        began = time.monotonic()
+        params = params_of(training)
         trees = int(params["n_estimators"])
         matrix = xgboost.QuantileDMatrix(features, labels, max_bin=int(params.get("max_bin", 256)), nthread=threads)
         watch = _watch(matrix, trees)
         booster = xgboost.train(
             {
                 **{name: value for name, value in params.items() if name != "n_estimators"},
-                "objective": "binary:logistic",
-                "eval_metric": "logloss",
-                "tree_method": "hist",
+                **FIXED,
                 "seed": training.seed,
                 "nthread": threads,
                 "verbosity": 0,
@@ -54,9 +58,20 @@ class XGBoost:
             engine_version=xgboost.__version__,
             params=params,
             trees=booster.num_boosted_rounds(),
-            gains=_gains(booster, features.shape[1]),
-            probabilities=watch.probabilities,
+            gains=gains_of(booster, window.width),
+            threshold=threshold_of(training, lambda: Ranking.of(labels, watch.probabilities)),
+            seconds=time.monotonic() - began,
         )
+
+
+def params_of(training: Training) -> dict[str, Value]:
+    """The spec's parameters, with the number of trees."""
+    return {"n_estimators": DEFAULT_TREES, **training.params}
+
+
+def is_told(round_: int, trees: int) -> bool:
+    """Whether the loss after this round, counted from 1, is worth a line of the log."""
+    return round_ % max(1, trees // PROGRESS_LINES) == 0 or round_ == trees
 
 
 def _watch(matrix: xgboost.QuantileDMatrix, trees: int) -> Any:
@@ -67,13 +82,11 @@ def _watch(matrix: xgboost.QuantileDMatrix, trees: int) -> Any:
     """
     from xgboost.callback import TrainingCallback
 
-    every = max(1, trees // PROGRESS_LINES)
-
     class Watch(TrainingCallback):  # type: ignore[misc]
         probabilities: np.ndarray[Any, Any]
 
         def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: object) -> bool:
-            if (epoch + 1) % every == 0 or epoch + 1 == trees:
+            if is_told(epoch + 1, trees):
                 loss = float(model.eval(matrix, "train", epoch).rpartition(":")[2])
                 log.info("train: round %d/%d logloss %.5f", epoch + 1, trees, loss)
             return False
@@ -85,7 +98,7 @@ def _watch(matrix: xgboost.QuantileDMatrix, trees: int) -> Any:
     return Watch()
 
 
-def _gains(booster: xgboost.Booster, width: int) -> np.ndarray[Any, Any]:
+def gains_of(booster: xgboost.Booster, width: int) -> np.ndarray[Any, Any]:
     """Total gain by place in the vector; a feature that no split uses has 0."""
     import numpy as np
 

@@ -1,0 +1,165 @@
+"""Training on a real standalone cluster: the model of a local Spark, more workers than room, and workers killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fakes.spark_cluster import SparkCluster, spark_cluster
+from tests.fakes.training_window import PARAMS, given, rows_of
+
+from nightshift.plan import Plan
+from nightshift.stage import StageIO
+from nightshift.train import run
+
+# Py4J leaves its sockets to the garbage collector.
+pytestmark = [
+    pytest.mark.jvm,
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
+
+ROWS = 20_000
+# Enough trees that a worker can be killed between the first and the last.
+MANY_TREES = {**PARAMS, "n_estimators": 4_000, "max_depth": 3, "learning_rate": 0.02}
+START_SECONDS = 180
+END_SECONDS = 300
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[SparkCluster]:
+    with spark_cluster(tmp_path / "cluster") as started:
+        yield started
+
+
+@dataclass
+class Job:
+    """The stage in a process of its own, submitted to the cluster."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    outcome: Path
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_until(self, condition: Callable[[], object], what: str, *, seconds: float = START_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, f"it ended before {what}:\n{self.text}"
+            assert time.monotonic() < deadline, f"{what} took more than {seconds} s:\n{self.text}"
+            time.sleep(0.1)
+
+    def result(self, *, seconds: float = END_SECONDS) -> dict[str, Any]:
+        """What it left behind; it must end within so many seconds."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"still running after {seconds} s:\n{self.text}")
+        left: dict[str, Any] = json.loads(self.outcome.read_text())
+        return left
+
+
+@pytest.fixture
+def submit(tmp_path: Path) -> Iterator[Callable[[Plan, StageIO, SparkCluster], Job]]:
+    jobs: list[Job] = []
+
+    def start(plan: Plan, io: StageIO, cluster: SparkCluster) -> Job:
+        folder = tmp_path / f"job-{len(jobs)}"
+        folder.mkdir()
+        uri, sha256 = io.store.publish_plan(plan)
+        upstream = json.dumps({name: asdict(ref) for name, ref in io.upstream.items()})
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "nightshift.jobs.spark_submit", "train", "--plan", uri),
+                    *("--plan-sha256", sha256, "--upstream", upstream, "--result", str(folder / "result.json")),
+                ],
+                env={**os.environ, **cluster.environment, "NIGHTSHIFT_HOME": str(folder / "home")},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        jobs.append(Job(process, folder / "log", folder / "result.json"))
+        return jobs[-1]
+
+    yield start
+    for job in jobs:
+        if job.process.poll() is None:
+            job.process.kill()  # Spark's JVM: its Python process ends with it
+        job.process.wait()
+
+
+def trainers(cluster: SparkCluster) -> int:
+    """Executors that run one of the two tasks in which xgboost has met its partner."""
+    return sum("got rank" in path.read_text(errors="replace") for path in cluster.folder.glob("worker-*/app-*/*/std*"))
+
+
+def test_the_model_is_that_of_a_local_spark(
+    cluster: SparkCluster, submit: Callable[[Plan, StageIO, SparkCluster], Job], spark: object, tmp_path: Path
+) -> None:
+    rows = rows_of(ROWS)
+    plan, io = given(tmp_path / "cluster-night", rows, workers=2)
+    there = submit(plan, io, cluster).result()
+    here = run(*given(tmp_path / "local-night", rows, workers=2))
+
+    assert there["status"] == "succeeded", there
+    assert there["summary"]["model_digest"] == here.summary["model_digest"]
+    assert there["summary"]["threshold"] == here.summary["threshold"]
+
+
+def test_more_workers_than_the_cluster_has_slots_fail_within_a_bound(
+    cluster: SparkCluster, submit: Callable[[Plan, StageIO, SparkCluster], Job], tmp_path: Path
+) -> None:
+    job = submit(*given(tmp_path / "night", rows_of(2_000), workers=3), cluster)
+    error = job.result()["error"]
+
+    assert (error["type"], error["retryable"]) == ("JobError", True)
+    assert re.match(
+        r"training\.workers is 3, but the Spark cluster spark://\S+ gives this job 2 slots", error["message"]
+    )
+    assert "got rank" not in job.text
+
+
+def test_a_killed_worker_that_comes_back_costs_time_only(
+    cluster: SparkCluster, submit: Callable[[Plan, StageIO, SparkCluster], Job], tmp_path: Path
+) -> None:
+    plan, io = given(tmp_path / "night", rows_of(ROWS), workers=2, params=MANY_TREES)
+    job = submit(plan, io, cluster)
+    job.wait_until(lambda: trainers(cluster) == 2, "both workers learn")
+    cluster.kill_worker()
+    job.wait_until(lambda: "an executor was lost" in job.text, "the loss is noticed", seconds=60)
+    cluster.add_worker()
+    result = job.result()
+
+    assert result["status"] == "succeeded", result
+    assert result["summary"]["trees"] == 4_000
+    assert "Training begins anew when there are 2 slots." in job.text
+
+
+def test_a_killed_worker_that_stays_away_is_a_failure_within_a_bound(
+    cluster: SparkCluster, submit: Callable[[Plan, StageIO, SparkCluster], Job], tmp_path: Path
+) -> None:
+    plan, io = given(tmp_path / "night", rows_of(ROWS), workers=2, params=MANY_TREES)
+    job = submit(plan, io, cluster)
+    job.wait_until(lambda: trainers(cluster) == 2, "both workers learn")
+    cluster.kill_worker()
+    error = job.result(seconds=180)["error"]
+
+    assert (error["type"], error["retryable"]) == ("JobError", True)
+    assert error["message"].startswith(
+        "an executor was lost while it trained, and no other came: training.workers is 2"
+    )
+    assert "gives this job 1 slot " in error["message"]
+    assert io.store.latest("train", plan.interval.key) is None
