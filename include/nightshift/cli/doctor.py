@@ -9,7 +9,6 @@ import re
 import shutil
 import sqlite3
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from nightshift.cli.environment import (
     env_sh_path,
     java_home_in_use,
     process_environment,
+    project_of,
     shown,
 )
 from nightshift.errors import NightshiftError
@@ -32,6 +32,7 @@ from nightshift.settings import Settings
 
 State = Literal["ok", "warning", "error"]
 ENOUGH_DISK = 5 * 2**30
+PATIENCE = 10.0  # seconds in which a store must answer: somebody is waiting
 INIT = "run: nightshift init"
 
 
@@ -54,9 +55,10 @@ class Check:
 
 @click.command()
 @click.option("--airflow", "with_airflow", is_flag=True, help="Ask Airflow for the connections too; takes seconds.")
+@click.option("--stack", "of_stack", is_flag=True, help="Check the docker-compose stack instead of this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def doctor(ctx: click.Context, with_airflow: bool, as_json: bool) -> None:
+def doctor(ctx: click.Context, with_airflow: bool, of_stack: bool, as_json: bool) -> None:
     """Check this machine, and say how to fix what is wrong. Exit code 1 if something is broken."""
     settings = Settings.from_environment()
     looks: list[Callable[[Settings], Iterator[Check]]] = [
@@ -64,16 +66,18 @@ def doctor(ctx: click.Context, with_airflow: bool, as_json: bool) -> None:
     ]  # fmt: skip
     if with_airflow:
         looks.append(connections)
+    if of_stack:
+        looks = [stack]
     checks = [check for look in looks for check in look(settings)]
     if as_json:
         print_json([asdict(check) for check in checks])
     else:
-        _show(settings, checks)
+        _show(checks, None if of_stack else settings)
     if any(check.state == "error" for check in checks):
         ctx.exit(1)
 
 
-def _show(settings: Settings, checks: list[Check]) -> None:
+def _show(checks: list[Check], settings: Settings | None) -> None:
     console = out()
     made = table("", "check", "found", "what to do")
     for check in checks:
@@ -81,7 +85,9 @@ def _show(settings: Settings, checks: list[Check]) -> None:
     console.print(made)
     broken = sum(check.state == "error" for check in checks)
     console.print()
-    console.print(f"Home {escape(str(settings.home))}, storage {escape(settings.storage)}, environment {settings.env}.")
+    if settings is not None:
+        home, root = escape(str(settings.home)), escape(settings.storage)
+        console.print(f"Home {home}, storage {root}, environment {settings.env}.")
     console.print("Everything is right." if not broken else f"[red]{broken} broken.[/]")
 
 
@@ -241,23 +247,16 @@ def mlflow_database(settings: Settings) -> Iterator[Check]:
 
 
 def storage(settings: Settings) -> Iterator[Check]:
-    """Whether the storage root can be written, and whether a second writer of one name really loses."""
+    """Whether the storage root can be written, and whether of many writers of one name really one wins."""
+    from nightshift.storage import require_conditional_create
     from nightshift.storage.objects import Objects
 
-    name = f"{settings.env}/.doctor/{uuid.uuid4().hex}"
     try:
-        objects = Objects(settings.storage)
-        first, second = objects.create(name, b"first"), objects.create(name, b"second")
-        kept = objects.read(name)
-        objects.delete([name])
+        require_conditional_create(Objects(f"{settings.storage.rstrip('/')}/{settings.env}", patience=PATIENCE))
     except NightshiftError as error:
         yield Check("Storage", "error", error.message, error.hint or "check NIGHTSHIFT_STORAGE and its credentials")
-        return
-    if first and not second and kept == b"first":
-        yield Check("Storage", "ok", f"{settings.storage}: writable, conditional create works")
     else:
-        fix = "use a store with conditional writes (If-None-Match): local disk, S3, MinIO, GCS, Azure"
-        yield Check("Storage", "error", f"{settings.storage} let a second writer win", fix)
+        yield Check("Storage", "ok", f"{settings.storage}: writable, conditional create works")
 
 
 def specs(settings: Settings) -> Iterator[Check]:
@@ -295,6 +294,15 @@ def connections(settings: Settings) -> Iterator[Check]:
             yield Check("Connections", "error", found, f"airflow connections add {name} --conn-type http --conn-host …")
         else:
             yield Check("Connections", "ok", name)
+
+
+def stack(settings: Settings) -> Iterator[Check]:
+    """The docker-compose stack, asked from outside."""
+    from nightshift.stack.engine import Compose
+    from nightshift.stack.probes import findings
+
+    for found in findings(Compose.at(project_of(settings))):
+        yield Check(found.name, found.state, found.found, found.fix)
 
 
 def _airflow_env(settings: Settings) -> dict[str, str]:
