@@ -29,6 +29,8 @@ from nightshift.storage import Ref
 LineSink = Callable[[str], None]
 
 POLL = 0.2  # seconds between looks at the cancellation and at the own parent
+# What Java says before anybody can tell it to be quiet.
+NOISE = ("SLF4J: ", "WARNING: Using incubator modules")
 PATIENCE = guard.GRACE + 1.5  # seconds for the guard to end a job; Airflow kills its task after 5
 LONGEST_LINE = 64 * 1024
 
@@ -117,7 +119,12 @@ def run_job(
         result = work / "result.json"
         module = "nightshift.jobs.spark_submit" if on_cluster else "nightshift.jobs"
         program = [python, "-P", "-m", module, *job.arguments(), "--result", str(result)]
-        code = run_program(program, work, on_line=on_line, cancellation=cancellation, watch_parent=watch_parent)
+
+        def heard(line: str) -> None:
+            if not line.startswith(NOISE):
+                on_line(line)
+
+        code = run_program(program, work, on_line=heard, cancellation=cancellation, watch_parent=watch_parent)
         if cancellation is not None and cancellation.reason:
             raise JobError(f"the {job.stage} job was ended: {cancellation.reason}.")
         if not result.is_file():

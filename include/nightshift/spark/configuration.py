@@ -48,6 +48,10 @@ logger.executor.name = org.apache.spark.executor.Executor
 logger.executor.level = off
 logger.tasks.name = org.apache.spark.scheduler.TaskSetManager
 logger.tasks.level = off
+logger.ending.name = org.apache.spark.scheduler.cluster
+logger.ending.level = error
+logger.late.name = org.apache.spark.rpc.netty.Dispatcher
+logger.late.level = error
 """
 
 
