@@ -21,7 +21,7 @@ from nightshift.jobs import Cancellation, Job, publish, run_job, spark_submit
 from nightshift.jobs.placement import application_in
 from nightshift.stage import StageResult
 
-pytestmark = pytest.mark.jvm
+pytestmark = [pytest.mark.jvm, pytest.mark.long]
 
 # The same rows, with some tenths of a second of work for each.
 SLOW_SQL = SQL.replace("s.x,", "s.x + 0 * aggregate(sequence(1, {steps}), 0D, (sum, i) -> sum + sin(i)) AS x,")
@@ -206,7 +206,6 @@ def test_the_first_master_that_answers_decides() -> None:
         assert spark_submit.address_towards(f"spark://127.0.0.1:{free_port()},127.0.0.1:{port}") == "127.0.0.1"
 
 
-@pytest.mark.long
 def test_a_job_without_a_master_ends_within_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTSHIFT_SPARK_MASTER", f"spark://127.0.0.1:{free_port()}")
     with Running(job(tmp_path)) as running:
@@ -215,7 +214,6 @@ def test_a_job_without_a_master_ends_within_a_minute(tmp_path: Path, monkeypatch
     assert "cannot be reached" in running.outcome.message
 
 
-@pytest.mark.long
 def test_another_secret_than_the_clusters_is_refused(
     tmp_path: Path, cluster: SparkCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
