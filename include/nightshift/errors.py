@@ -8,10 +8,12 @@
     ├── DataError                data that must not be trained on; never retried
     │   ├── SourceError          a source that cannot be read: missing, truncated, not UTF-8
     │   ├── ValidationFailed     expectations, volume, schema or labels refuse the data
-    │   └── PrepareError         the prepare SQL fails, multiplies rows or loses a column
+    │   ├── PrepareError         the prepare SQL fails, multiplies rows or loses a column
+    │   └── DataNotBlessed       a check of the prepared windows fails: a leak, a shift, an overlap
     ├── ModelError               a model that must not be used
     │   ├── ParityError          the ONNX graph and the trained model disagree
-    │   └── InfraCheckFailed     the model does not load or reproduce its golden rows
+    │   ├── InfraCheckFailed     the model does not load or reproduce its golden rows
+    │   └── NotBlessed           a version lacks one of its three blessings, or has a failed one
     ├── StorageError             the object store failed or holds something unexpected; retried
     │   ├── Overtaken            another attempt published first
     │   └── IntegrityError       bytes do not match their recorded digest; never retried
@@ -72,6 +74,10 @@ class PrepareError(DataError):
     pass
 
 
+class DataNotBlessed(DataError):
+    pass
+
+
 class ModelError(NightshiftError):
     exit_code = 66
 
@@ -81,6 +87,10 @@ class ParityError(ModelError):
 
 
 class InfraCheckFailed(ModelError):
+    pass
+
+
+class NotBlessed(ModelError):
     pass
 
 

@@ -24,12 +24,19 @@ Trigger = Literal["scheduled", "manual", "backfill", "asset", "test", "cli"]
 STAGES = ("ingest", "validate", "preprocess", "train", "evaluate", "register", "deploy")
 
 # Of spec/ only what shapes values: a better error message must not make every night of every model run again.
-_SPEC = ("spec/models.py", "spec/values.py", "spec/label_rule.py")
+_SPEC = (
+    "spec/base.py",
+    "spec/data_checks.py",
+    "spec/label_rule.py",
+    "spec/models.py",
+    "spec/transform_kinds.py",
+    "spec/values.py",
+)
 _LIBRARY = ("errors.py", "plan.py", "settings.py", *_SPEC, "storage")
 CODE_OF_STAGE: dict[str, tuple[str, ...]] = {
     "ingest": (*_LIBRARY, "ingest"),
-    "validate": (*_LIBRARY, "validate"),
-    "preprocess": (*_LIBRARY, "preprocess", "transforms", "spark", "java.py"),
+    "validate": (*_LIBRARY, "validate", "shift", "ledger/blessings.py"),
+    "preprocess": (*_LIBRARY, "preprocess", "shift", "ledger", "transforms", "spark", "java.py"),
     "train": (*_LIBRARY, "train", "transforms", "model"),
     "evaluate": (*_LIBRARY, "evaluate", "model", "ledger"),
     "register": (*_LIBRARY, "register", "model", "registry"),
@@ -44,14 +51,14 @@ LIBRARIES_OF_STAGE: dict[str, tuple[str, ...]] = {
     "validate": ("great-expectations", "pandas", "pyarrow"),
     "preprocess": ("pyspark",),
     "train": ("onnx", "onnxmltools", "skl2onnx", "xgboost-cpu"),
-    "evaluate": ("onnxruntime", "scikit-learn"),
+    "evaluate": ("onnxruntime", "scikit-learn", "scipy"),
     "register": ("mlflow", "onnxruntime"),
     "deploy": ("onnxruntime",),
 }
 SPEC_OF_STAGE: dict[str, tuple[str, ...]] = {
     "ingest": ("source", "tables", "key", "label", "quarantine", "window"),
-    "validate": ("source", "key", "expectations", "quarantine", "volume", "label", "window"),
-    "preprocess": ("source", "key", "tables", "prepare_sql", "label", "features", "window", "gates"),
+    "validate": ("source", "key", "expectations", "quarantine", "volume", "data_checks", "label", "features", "window"),
+    "preprocess": ("source", "key", "tables", "prepare_sql", "data_checks", "label", "features", "window", "gates"),
     "train": ("key", "label", "features", "training", "window"),
     "evaluate": ("key", "label", "features", "training", "gates", "window"),
     "register": ("owner", "description", "key", "label", "training", "gates", "window"),
@@ -84,6 +91,14 @@ class Interval:
     def of_day(cls, day: date) -> Interval:
         start = datetime.combine(day, time(), tzinfo=UTC)
         return cls(start, start + DAY)
+
+    @classmethod
+    def of_key(cls, key: str) -> Interval:
+        """The interval that ``key`` names. Raises ValueError: It names none."""
+        start, _, end = key.partition("--")
+        if not end:
+            return cls.of_day(date.fromisoformat(start))
+        return cls(*(datetime.strptime(bound, "%Y%m%dT%H%M%S%z") for bound in (start, end)))
 
     @property
     def key(self) -> str:

@@ -50,14 +50,18 @@ def documentation(spec: ModelSpec) -> str:
         "Features": f"{len(spec.features.numeric)} numeric, {len(spec.features.categorical)} categorical",
         "Training": f"{spec.training.engine} on {format_duration(spec.window.train)}",
         "Holdout": f"the {format_duration(spec.window.holdout)} after that",
-        "Ships when": (
-            f"{spec.gates.metric} ≥ {spec.gates.minimum:g}, and at most "
-            f"{spec.gates.versus_champion.margin:g} below the champion's"
-        ),
+        "Ships when": (f"{spec.gates.metric} ≥ {spec.gates.minimum:g}, and {_rule(spec)}"),
         "Serves at": f"`{spec.deploy.target}`",
     }
     rows = "\n".join(f"| {name} | {_cell(fact)} |" for name, fact in facts.items())
     return f"{spec.description.strip()}\n\n| | |\n| --- | --- |\n{rows}\n\nSpec: `models/{spec.model}.yaml`\n"
+
+
+def _rule(spec: ModelSpec) -> str:
+    versus = spec.gates.versus_champion
+    if versus.rule == "better":
+        return "better than the champion"
+    return f"not more than {versus.margin:g} below the champion's"
 
 
 def _source(spec: ModelSpec) -> str:

@@ -1,12 +1,14 @@
-"""Housekeeping: the words of ``dags/housekeeping.py``, and the two operators behind them.
+"""Housekeeping: the words of ``dags/housekeeping.py``, and the operators behind them.
 
 They run in the task's own process: they ask the store for names and delete some, and need neither data in memory
-nor an ML library. Killed anywhere, they can be run again.
+nor an ML library. Only who needs MLflow is a process of its own. Killed anywhere, they can be run again.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RECONCILE_S = 900
 ABOUT = """\
 Removes what costs money and helps nobody, for every model that has a spec.
 
@@ -32,6 +35,8 @@ Removes what costs money and helps nobody, for every model that has a spec.
   of Hadoop.
 * **apply_retention**: versions, attempts and plans that no manifest, night or champion needs any more; the same as
   `nightshift retention MODEL`. Champions stay for ever, with everything they were made from.
+* **reconcile_roles**: MLflow's aliases say what each ledger says, also where MLflow was down when a champion was
+  moved. An alias that somebody moved by hand is put back, and named in the log.
 
 Safe beside running nights. To see first what would go, trigger it with *dry run*.
 """
@@ -70,6 +75,11 @@ def remove_s3_leftovers() -> BaseOperator:
 def apply_retention() -> BaseOperator:
     """Apply retention to every model."""
     return RetentionOperator(task_id="apply_retention")
+
+
+def reconcile_roles() -> BaseOperator:
+    """Make MLflow's aliases say what the ledgers say."""
+    return ReconcileOperator(task_id="reconcile_roles")
 
 
 class S3LeftoversOperator(BaseOperator):
@@ -142,7 +152,43 @@ def _retain(
         keep_versions=keep_versions,
         keep_days=keep_days,
         garbage_hours=garbage_hours,
-        protected=[champion.train for champion in Ledger(store).champions()],
+        protected=Ledger(store).protected(),
         now=datetime.now(UTC),
         dry_run=dry_run,
     )
+
+
+class ReconcileOperator(BaseOperator):
+    """Makes MLflow's aliases say what the ledgers say: ``nightshift.deploy.reconcile``, by the jobs' interpreter."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Gives what was changed, by model.
+
+        Raises:
+            AirflowFailException: A ledger is damaged, or the jobs' interpreter cannot be used.
+            StorageError: The store or MLflow does not answer.
+        """
+        if context["params"]["dry_run"]:
+            log.info("a dry run leaves the aliases as they are")
+            return {}
+        command = [Settings.from_environment().python, "-m", "nightshift.deploy.reconcile"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=RECONCILE_S)
+        for line in done.stderr.splitlines():
+            log.info("%s", line)
+        try:
+            told = json.loads(done.stdout)
+        except ValueError:
+            raise AirflowFailException(f"{' '.join(command)} ended with exit code {done.returncode}") from None
+        for model, about in told["models"].items():
+            for alias in about["before"]:
+                was, now = (
+                    f"v{one}" if one else "nothing" for one in (about["before"][alias], about["aliases"][alias])
+                )
+                why = " (it had been moved by hand)" if alias in about["by_hand"] else ""
+                log.warning("%s: the alias %s was %s and is %s%s", model, alias, was, now, why)
+        if told["errors"]:
+            text = "\n".join(f"{model}: {error}" for model, error in told["errors"].items())
+            if done.returncode == StorageError.exit_code:
+                raise StorageError(text)
+            raise AirflowFailException(text)
+        return {model: about["before"] for model, about in told["models"].items() if about["before"]}

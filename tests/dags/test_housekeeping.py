@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from tests.fakes.blessed import promote
+from tests.fakes.mlflow_database import mlflow_uri
 
 from nightshift.cli.retention import retention
 from nightshift.errors import StorageError
+from nightshift.ledger import Ledger
 from nightshift.storage import Store
 
 if TYPE_CHECKING:
@@ -67,7 +70,7 @@ def test_every_day_at_a_quiet_hour(dag: DAG) -> None:
     assert (dag.max_active_runs, dag.catchup, dag.end_date) == (1, False, None)
     assert dag.tags == {"housekeeping", "nightshift"}
     assert dag.doc_md
-    assert {task.task_id for task in dag.tasks} == {"apply_retention", "remove_s3_leftovers"}
+    assert {task.task_id for task in dag.tasks} == {"apply_retention", "reconcile_roles", "remove_s3_leftovers"}
     for task in dag.tasks:
         assert task.retries == 2
         assert task.execution_timeout == timedelta(hours=2)
@@ -111,6 +114,62 @@ def test_a_damaged_model_keeps_no_other_from_it(dag: DAG, models: Path, tmp_path
     with pytest.raises(AirflowFailException, match=r"letters: .*v000002\.json"):
         dag.get_task("apply_retention").execute(context(garbage_hours=0))
     assert store_of(tmp_path, "parcels").versions("data", DAY) == [2, 3, 4]
+
+
+# -- aliases -------------------------------------------------------------------------------------------
+
+
+def test_models_without_a_ledger_need_no_mlflow(dag: DAG, models: Path, tmp_path: Path) -> None:
+    assert dag.get_task("reconcile_roles").execute(context()) == {}
+    assert not (tmp_path / "home" / "mlflow.db").exists()
+
+
+def test_aliases_are_brought_to_what_the_ledger_says(
+    dag: DAG,
+    models: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
+) -> None:
+    import mlflow
+
+    from nightshift.registry.aliases import Aliases
+    from nightshift.registry.mlflow_registry import open_client
+
+    uri = mlflow_uri(tmp_path_factory, tmp_path)
+    request.addfinalizer(lambda: mlflow.set_tracking_uri(None))
+    monkeypatch.setenv("NIGHTSHIFT_MLFLOW_URI", uri)
+    client = open_client(uri)
+    client.create_registered_model("dev-letters")
+    client.create_model_version("dev-letters", source="s3://models/1", await_creation_for=0)
+    promote(Ledger(store_of(tmp_path, "letters")), 1)
+    operator = dag.get_task("reconcile_roles")
+    assert operator.execute(context(dry_run=True)) == {}
+    assert operator.execute(context()) == {"letters": {"champion": None}}
+    assert dict(Aliases(uri, "dev-letters").read().aliases) == {"champion": 1}
+    client.set_registered_model_alias("dev-letters", "previous", "1")
+    with caplog.at_level(logging.INFO):
+        assert operator.execute(context()) == {"letters": {"previous": 1}}
+    assert "letters: the alias previous was v1 and is nothing (it had been moved by hand)" in caplog.text
+
+
+def test_mlflow_being_away_is_tried_again_and_a_damaged_ledger_is_not(
+    dag: DAG, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    monkeypatch.setenv("NIGHTSHIFT_MLFLOW_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    letters, parcels = (store_of(tmp_path, model) for model in ("letters", "parcels"))
+    letters.objects.write("ledger/000000001.json", b"{")
+    operator = dag.get_task("reconcile_roles")
+    with pytest.raises(AirflowFailException, match=r"letters: .*000000001\.json"):
+        operator.execute(context())
+    promote(Ledger(parcels), 1)
+    with pytest.raises(StorageError, match="parcels: MLflow at http"):
+        operator.execute(context())
 
 
 # -- leftovers on S3 -----------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.fakes.blessed import blessing_of
 
-from nightshift.ledger import Ledger
-from nightshift.ledger.entries import Candidate
+from nightshift.ledger import Blessed, Candidate, Entry, Ledger
+from nightshift.ledger.blessings import Kind
 from nightshift.plan import STAGES, Interval, Plan
 from nightshift.spec.models import ModelSpec
 from nightshift.stage import StageResult
@@ -174,7 +175,7 @@ class PublishedNight:
             "rows_in": 71493, "filtered": 0, "unlabelled": 2310, "train_rows": 55781, "holdout_rows": 12345, "positives": 15011,
             "feature_columns": 130,
         }  # fmt: skip
-        return {"transforms.json": b"{}"}, result, ()
+        return {"transforms.json": b"{}", **self._blessing("data")}, result, ()
 
     def _train(self, champion: int | None) -> Any:
         card = {
@@ -203,7 +204,11 @@ class PublishedNight:
             "status": "refused" if self.reason else "succeeded",
             **({"reason": self.reason} if self.reason else {}),
         }
-        return {"evaluation.json": json.dumps(evidence).encode()}, result, ("preprocess", "train")
+        return (
+            {"evaluation.json": json.dumps(evidence).encode(), **self._blessing("quality")},
+            result,
+            ("preprocess", "train"),
+        )
 
     def _register(self, champion: int | None) -> Any:
         result = {
@@ -219,13 +224,21 @@ class PublishedNight:
         promoted = {"ledger_sequence": self.version, "champion_version": self.version}
         return {"deployment.json": b"{}"}, skipped if self.reason else promoted, ("train", "evaluate", "register")
 
+    def _blessing(self, kind: Kind) -> dict[str, bytes]:
+        fit = kind != "quality" or self.reason is None
+        return {"blessing.json": blessing_of(kind, self.plan.interval.key, self.digest, fit=fit).to_json()}
+
     def _ledger(self) -> None:
         ledger = Ledger(self.store)
         candidate = Candidate(self.version, self.digest, self.plan.interval, self._ref("train"), "run")
         if self.reason:
             ledger.refuse(candidate, reason=self.reason, by="test", run_key=f"run-{self.version}")
         else:
-            ledger.promote(candidate, reason="better", by="test", run_key=f"run-{self.version}")
+            train = {"train": self._ref("train")}
+            infra = self._put("infra", self.plan.interval.key, self._blessing("infra"), {"verdict": "passed"}, train)
+            blessed = Blessed.collect(self.store, candidate, quality=self._ref("evaluate"), infra=infra.ref)
+            entry = ledger.promote(blessed, reason="better", by="test", run_key=f"run-{self.version}")
+            assert isinstance(entry, Entry), entry
 
 
 def holdout() -> Any:
@@ -244,7 +257,8 @@ def evaluation(
     if champion_auc is not None:
         theirs = {
             "version": champion_version, "digest": "d" * 64, "metrics": metrics(champion_auc), "challenger_on_same_rows": own,
-            "rows": 12345, "difference": round(auc - champion_auc, 10),
+            "rows": 12345, "difference": round(auc - champion_auc, 10), "expected_promotions_per_30": 21.4,
+            "gains": {"deciding": gain(auc - champion_auc), "log_loss": gain(0.0012), "calibration": gain(-0.0031)},
         }  # fmt: skip
     sentence = refused or (
         "ROC AUC 0.9214 reaches the floor of 0.8000. It is the first champion."
@@ -290,13 +304,28 @@ def evaluation(
             {
                 "column": "carrier", "value": name, "rows": rows, "positives": rows // 4, "small": rows < 500,
                 "roc_auc": None if rows < 500 else round(auc + 0.03 * math.sin(rows), 10),
+                "gain": None if rows < 500 or champion_auc is None else gain(0.03 * (math.sin(rows) - math.sin(rows + 0.2)), 0.008),
                 "champion_roc_auc": None if rows < 500 or champion_auc is None else round(champion_auc + 0.03 * math.sin(rows + 0.2), 10),
             }
             for name, rows in CARRIERS
         ],
         "sentence": sentence,
+        "verdict": "first" if champion_auc is None else "worse" if refused else "not_worse",
+        "refresh": False,
+        "warnings": [],
+        "waived_by": None,
         "checks": checks,
     }  # fmt: skip
+
+
+def gain(value: float, half: float = 0.0045) -> dict[str, Any]:
+    bounds = {"value": value, "lower": value - half, "upper": value + half}
+    return {
+        **{name: round(bound, 10) for name, bound in bounds.items()},
+        "error": half / 2.16,
+        "days": 14,
+        "confidence": 0.95,
+    }
 
 
 def metrics(auc: float) -> dict[str, Any]:

@@ -30,7 +30,11 @@ label: {{column: days_late, positive: ">= 1", delay: 1d}}
 features: {{numeric: [weight, distance], categorical: [lane]}}
 window: {{train: 7d, holdout: 3d}}
 training: {{engine: xgboost, params: {{n_estimators: 20, max_depth: 3}}}}
-gates: {{minimum: {minimum}, slices: [lane]}}
+gates:
+  minimum: {minimum}
+  slices: [lane]
+  versus_champion: # three days of 200 rows say little: wide margins let the nights replace one another
+    {{margin: 0.15, log_loss_margin: 0.3, calibration_margin: 0.3, least: {{days: 3, rows: 300, of_each_class: 30}}}}
 retries: 0
 """
 

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from nightshift import train
+from nightshift.ledger import Blessed, Candidate, Entry, Ledger, blessings
+from nightshift.ledger.blessings import Blessing
 from nightshift.plan import Interval, Plan, Trigger, Windows
 from nightshift.spec.models import ModelSpec
 from nightshift.stage import StageIO, StageResult
@@ -23,6 +25,12 @@ ROWS_PER_DAY = 250
 LANES = ("air", "road", "sea")
 FIRST = date(2024, 3, 2)
 Change = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def gates(**changes: Any) -> dict[str, Any]:
+    """The section of a holdout of three short days: less than that of a real model has to be enough."""
+    least = {"days": 2, "rows": 400, "of_each_class": 50}
+    return {"minimum": 0.7, "slices": ["lane"], "versus_champion": {"margin": 0.02, "least": least}, **changes}
 
 
 def small_spec(**changes: Any) -> ModelSpec:
@@ -38,7 +46,7 @@ def small_spec(**changes: Any) -> ModelSpec:
         "features": {"numeric": ["weight", "distance"], "categorical": ["lane"]},
         "window": {"train": "7d", "holdout": "3d"},
         "training": {"engine": "xgboost", "params": {"n_estimators": 12, "max_depth": 3, "learning_rate": 0.3}},
-        "gates": {"minimum": 0.7, "slices": ["lane"]},
+        "gates": gates(minimum=0.7),
     }
     return ModelSpec.model_validate({**raw, **changes})
 
@@ -134,6 +142,8 @@ def publish_preprocess(
     attempt.put_table("train", as_table(plan.spec, training(rows_of(windows.train, flipped=flipped))))
     attempt.put_table("holdout", as_table(plan.spec, holdout(rows_of(windows.holdout))))
     attempt.put_table("probe", as_table(plan.spec, probe))
+    told = blessings.Check("as_told", True, None, None, "The test says that the data is fit.")
+    blessings.write(attempt, Blessing.judged("data", [told], interval=plan.interval.key, evidence="none"))
     return attempt.publish(stage_key=f"{flipped}", code="code").ref
 
 
@@ -173,3 +183,32 @@ def trained_night(root: Path, night: date = FIRST, *, plan: Plan | None = None, 
     scratch.mkdir(parents=True, exist_ok=True)
     upstream = {"preprocess": publish_preprocess(plan, **preprocess)}
     return Night(plan, StageIO(Store.of(plan), upstream, scratch)).run(train)[0]
+
+
+def promote(night: Night, version: int, *, digest: str | None = None) -> Entry:
+    """Make a trained night's model champion: by its own evaluation if it has one, else by the test's word.
+
+    Args:
+        night: After train, or after evaluate.
+        version: The number it gets.
+        digest: What the ledger is told of its graph; the truth by default.
+    """
+    train, key = night.io.upstream["train"], night.plan.interval.key
+    about = digest or night.io.given("train").file("graph.onnx").sha256
+    candidate = Candidate(version, about, night.plan.interval, train, f"run-{version}")
+    ledger = Ledger(night.store)
+    opponent = ledger.champion()
+    refs = {"quality": night.io.upstream.get("evaluate")}
+    told = blessings.Check("as_told", True, None, None, "The test says that the model is fit.")
+    for kind, stage in (("quality", "evaluate"), ("infra", "deploy")):
+        if refs.get(kind) is None:
+            attempt = night.store.attempt(stage, key)
+            blessings.write(attempt, Blessing.judged(kind, [told], interval=key, evidence="none", about=about))
+            result = {"champion_version": opponent.model_version if opponent else None}
+            refs[kind] = attempt.publish(
+                stage_key=f"{stage} v{version}", code="code", inputs={"train": train}, result=result
+            ).ref
+    blessed = Blessed.collect(night.store, candidate, quality=refs["quality"], infra=refs["infra"])
+    entry = ledger.promote(blessed, reason="test", by="test", run_key=f"key-{version}")
+    assert isinstance(entry, Entry), entry
+    return entry

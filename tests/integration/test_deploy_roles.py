@@ -14,7 +14,7 @@ from nightshift import deploy, evaluate, register
 from nightshift.deploy.roles import apply_roles
 from nightshift.errors import InfraCheckFailed
 from nightshift.ledger import Ledger
-from nightshift.registry.mlflow_registry import Registry
+from nightshift.registry.aliases import Aliases
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy is deprecated", "ignore::DeprecationWarning:mlflow.*"
@@ -25,23 +25,23 @@ SECOND, THIRD = FIRST + timedelta(days=1), FIRST + timedelta(days=2)
 @pytest.fixture
 def registry(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Registry]:
+) -> Iterator[Aliases]:
     import mlflow
 
     monkeypatch.chdir(tmp_path)
-    yield Registry(mlflow_uri(tmp_path_factory, tmp_path), "test-parcels")
+    yield Aliases(mlflow_uri(tmp_path_factory, tmp_path), "test-parcels")
     mlflow.set_tracking_uri(None)
 
 
-def test_aliases_follow_the_ledger_over_three_nights(tmp_path: Path, registry: Registry) -> None:
+def test_aliases_follow_the_ledger_over_three_nights(tmp_path: Path, registry: Aliases) -> None:
     first, result = trained_night(tmp_path, FIRST).run(evaluate, register, deploy)
-    assert (result.status, registry.roles()) == ("succeeded", {"champion": 1})
+    assert (result.status, registry.read().aliases) == ("succeeded", {"champion": 1})
 
     _, result = trained_night(tmp_path, SECOND).run(evaluate, register, deploy)
-    assert (result.status, registry.roles()) == ("succeeded", {"champion": 2, "previous": 1})
+    assert (result.status, registry.read().aliases) == ("succeeded", {"champion": 2, "previous": 1})
 
     _, result = trained_night(tmp_path, THIRD, flipped=0.48).run(evaluate, register, deploy)
-    assert (result.status, registry.roles()) == ("skipped", {"champion": 2, "previous": 1})
+    assert (result.status, registry.read().aliases) == ("skipped", {"champion": 2, "previous": 1})
     entries = Ledger(first.store).entries()
     assert [(entry.kind, entry.candidate.model_version) for entry in entries] == [
         ("promotion", 1),
@@ -49,12 +49,13 @@ def test_aliases_follow_the_ledger_over_three_nights(tmp_path: Path, registry: R
         ("refusal", 3),
     ]
 
-    registry.set_roles(champion=3)
-    apply_roles(Ledger(first.store), registry)
-    assert registry.roles() == {"champion": 2, "previous": 1}
+    registry.apply({"champion": 3}, sequence=3)
+    found = apply_roles(Ledger(first.store), registry)
+    assert (found.before, found.by_hand) == ({"champion": 3}, ("champion",))
+    assert registry.read().aliases == {"champion": 2, "previous": 1}
 
 
-def test_a_whole_promoted_night_again_repeats_nothing(tmp_path: Path, registry: Registry) -> None:
+def test_a_whole_promoted_night_again_repeats_nothing(tmp_path: Path, registry: Aliases) -> None:
     trained_night(tmp_path, FIRST).run(evaluate, register, deploy)
     night, _ = trained_night(tmp_path, SECOND).run(evaluate, register, deploy)
     results = []
@@ -65,7 +66,7 @@ def test_a_whole_promoted_night_again_repeats_nothing(tmp_path: Path, registry: 
     assert len(Ledger(night.store).entries()) == 2
 
 
-def test_a_model_whose_stored_byte_changed_after_register_does_not_ship(tmp_path: Path, registry: Registry) -> None:
+def test_a_model_whose_stored_byte_changed_after_register_does_not_ship(tmp_path: Path, registry: Aliases) -> None:
     first, _ = trained_night(tmp_path, FIRST).run(evaluate, register, deploy)
     night, _ = trained_night(tmp_path, SECOND).run(evaluate, register)
     golden = night.store.objects.local_path(f"{night.io.given('evaluate').folder}/golden/part-00000.parquet")
@@ -77,14 +78,14 @@ def test_a_model_whose_stored_byte_changed_after_register_does_not_ship(tmp_path
     with pytest.raises(Exception, match="has other bytes than were published"):
         night.run(deploy)
     assert golden.read_bytes() == kept
-    assert registry.roles() == {"champion": 1}
+    assert registry.read().aliases == {"champion": 1}
     champion = Ledger(first.store).champion()
     assert champion is not None
     assert champion.model_version == 1
 
 
 def test_a_model_that_scores_otherwise_elsewhere_does_not_ship(
-    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, registry: Aliases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The golden rows were scored by another model than the one that would serve."""
     night, _ = trained_night(tmp_path, FIRST).run(evaluate, register)

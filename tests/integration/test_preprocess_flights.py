@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
+from nightshift.errors import DataNotBlessed
 from nightshift.ingest import run as ingest
+from nightshift.ledger import Ledger, Waiver, blessings
 from nightshift.plan import Interval, Plan
 from nightshift.preprocess import run as preprocess
 from nightshift.spec.loader import load_spec
@@ -95,3 +98,49 @@ def test_vectors_are_the_request_in_the_order_of_the_feature_names(
     np.testing.assert_array_equal(vectors[:, carrier], pc.equal(train["carrier"], "UA").to_numpy().astype(np.float32))
     assert train["local_departure"].type == "double"
     assert 0 < np.mean(train["__label"]) < 0.5
+
+
+def test_the_night_is_blessed_with_the_numbers_for_the_nights_to_come(
+    night: tuple[Store, Plan, dict[str, StageResult]],
+) -> None:
+    store, _, results = night
+    published = store.resolve(results["preprocess"].ref)  # type: ignore[arg-type]
+    blessing = blessings.read(store, published)
+    assert blessing.verdict == results["preprocess"].summary["blessing"] == "passed"
+    names = {check.name for check in blessing.checks}
+    assert {"validation", "overlap", "leakage", "label_shift", "unit_shift", "sentinel", "nulls"} <= names
+    assert "stats.json" in {entry.path for entry in published.files}
+
+
+def leaking(plan: Plan) -> Plan:
+    """The outcome, thinly disguised, under a harmless name."""
+    features = plan.spec.features
+    numeric = (*features.numeric, "taxi_score")
+    changes = {
+        "prepare_sql": plan.spec.prepare_sql.replace("    s.distance,", "    s.distance,\n    s.arr_delay / 60.0 - 2 AS taxi_score,"),
+        "features": features.model_copy(update={"numeric": numeric, "forbidden": ()}),
+    }  # fmt: skip
+    return replace(plan, spec=plan.spec.model_copy(update=changes))
+
+
+def test_a_leaked_label_fails_the_night_at_preprocess_until_a_person_waives_it(
+    night: tuple[Store, Plan, dict[str, StageResult]], tmp_path: Path
+) -> None:
+    store, plan, results = night
+    upstream = {"validate": results["validate"].ref}
+    before = store.versions("preprocess", plan.interval.key)
+    with pytest.raises(DataNotBlessed) as caught:
+        preprocess(leaking(plan), StageIO(store, upstream, tmp_path))  # type: ignore[arg-type]
+    assert caught.value.message.splitlines() == [
+        "night 2013-06-25: the data is not blessed, 1 check fails, and nothing was published:",
+        "  leakage.taxi_score: taxi_score: alone it has an AUC of 1.000 (0.8 may be): does it hold what is known only after "
+        "the prediction? Leave it out, or, if you know why it is that strong, write features.known_strong: [taxi_score]",
+    ]  # fmt: skip
+    assert store.versions("preprocess", plan.interval.key) == before
+
+    waiver = Waiver(plan.interval.key, "data", "2999-12-31")
+    Ledger(store).waive(waiver, reason="the column is about to be dropped", by="ana@example.com")
+    waived = preprocess(leaking(plan), StageIO(store, upstream, tmp_path))  # type: ignore[arg-type]
+    assert (waived.summary["blessing"], waived.summary["checks_failed"]) == ("waived", 1)
+    published = store.resolve(waived.ref)  # type: ignore[arg-type]
+    assert blessings.read(store, published).waived_by.by == "ana@example.com"  # type: ignore[union-attr]

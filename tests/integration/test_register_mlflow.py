@@ -19,6 +19,7 @@ from nightshift import evaluate, register
 from nightshift.errors import InfraCheckFailed, ParityError, StorageError
 from nightshift.model.session import Scorer
 from nightshift.register import parity_gate
+from nightshift.registry.aliases import Aliases, Applied
 from nightshift.registry.mlflow_registry import Registry, initialise, open_client, shown
 from nightshift.stage import StageResult
 
@@ -101,7 +102,7 @@ def test_mlflow_loads_and_scores_it(tmp_path: Path, uri: str) -> None:
     import mlflow.pyfunc
 
     night, _ = registered(judged(tmp_path))
-    Registry(uri, NAME).set_roles(champion=1)
+    Aliases(uri, NAME).apply({"champion": 1}, sequence=1)
     loaded = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
     assert [spec.name for spec in loaded.metadata.signature.inputs] == ["weight", "distance", "lane"]
     assert [spec.name for spec in loaded.metadata.signature.outputs] == ["probability", "label"]
@@ -122,7 +123,7 @@ def test_a_refused_version_is_registered_and_tagged(tmp_path: Path, uri: str) ->
     (version,) = versions(uri)
     assert version.tags["nightshift.status"] == "refused"
     assert "below the floor" in version.tags["nightshift.sentence"]
-    assert Registry(uri, NAME).roles() == {}
+    assert Aliases(uri, NAME).read().aliases == {}
 
 
 def test_the_same_night_again_is_reused(tmp_path: Path, uri: str) -> None:
@@ -247,22 +248,23 @@ def test_a_graph_that_may_not_be_loaded_is_not_registered(
 
 def test_roles_are_aliases_that_can_be_set_again(tmp_path: Path, uri: str, caplog: pytest.LogCaptureFixture) -> None:
     registered(judged(tmp_path))
-    registry = Registry(uri, NAME)
+    registry = Aliases(uri, NAME)
+    assert registry.read() == Applied({}, None)
     for _ in range(2):
-        registry.set_roles(champion=1, challenger=1)
-        assert registry.roles() == {"champion": 1, "challenger": 1}
-    registry.set_roles(champion=1)
-    assert registry.roles() == {"champion": 1}
+        registry.apply({"champion": 1, "challenger": 1}, sequence=3)
+        assert registry.read() == Applied({"champion": 1, "challenger": 1}, 3)
+    registry.apply({"champion": 1, "challenger": None}, sequence=4)
+    assert registry.read() == Applied({"champion": 1}, 4)
 
-    registry.set_roles(champion=1, previous=7)
-    assert registry.roles() == {"champion": 1}
+    registry.apply({"champion": 1, "previous": 7}, sequence=5)
+    assert registry.read() == Applied({"champion": 1}, 4)
     assert "test-parcels has no v7" in caplog.text
 
 
 def test_roles_of_a_model_that_is_not_registered_are_left_out(uri: str, caplog: pytest.LogCaptureFixture) -> None:
-    registry = Registry(uri, "test-nothing")
-    registry.set_roles(champion=1)
-    assert registry.roles() == {}
+    registry = Aliases(uri, "test-nothing")
+    registry.apply({"champion": 1, "previous": None}, sequence=1)
+    assert registry.read() == Applied({}, None)
     assert "test-nothing has no v1" in caplog.text
 
 

@@ -60,6 +60,7 @@ OTHER: dict[str, Any] = {
     "expectations": [],
     "quarantine": {"max_fraction": 0.5},
     "volume": {**RAW["volume"], "minimum": 7},
+    "data_checks": {**RAW["data_checks"], "leakage": 0.9},
     "label": {**RAW["label"], "positive": ">= 30"},
     "features": {**RAW["features"], "numeric": ["dep_delay"]},
     "window": {**RAW["window"], "train": "30d"},

@@ -16,6 +16,7 @@ from nightshift.plan import STAGES
 from nightshift.settings import Settings
 
 if TYPE_CHECKING:
+    from nightshift.ledger import Entry
     from nightshift.report.nights import Night
 
 WIDE = 140
@@ -32,23 +33,60 @@ COLOURS = {
 @click.command()
 @click.argument("model")
 @click.option("--limit", default=30, show_default=True, type=click.IntRange(1), help="How many nights, newest last.")
+@click.option("--ledger", "of_ledger", is_flag=True, help="Show the entries of the ledger instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def history(model: str, limit: int, as_json: bool) -> None:
+def history(*, model: str, limit: int, of_ledger: bool, as_json: bool) -> None:
     """Show the nights of MODEL: rows, AUC of challenger and champion, verdict, seconds by stage.
 
     Rows are those of the whole window that a night used. Seconds are of the attempt that made a result;
-    a reused result keeps its first seconds.
+    a reused result keeps its first seconds. Below stand the reasons of nights that promoted nothing, and
+    what people did: rollbacks, holds, waivers, promotions by hand.
     """
+    from nightshift.ledger import Ledger
     from nightshift.report.nights import nights
 
-    settings = Settings.from_environment()
-    found = nights(store_of(settings, model), limit=limit)
+    store = store_of(Settings.from_environment(), model)
+    if of_ledger:
+        entries = Ledger(store).entries()[-limit:]
+        if as_json:
+            print_json([entry.to_dict() for entry in entries])
+        else:
+            out().print(_moves(entries) if entries else f"The ledger of {escape(model)} is empty.")
+        return
+    found = nights(store, limit=limit)
     if as_json:
         print_json([night.to_dict() for night in found])
     elif not found:
         out().print(f"{escape(model)} has no nights yet. Run one: nightshift run {escape(model)} --night YYYY-MM-DD")
     else:
         show_nights(out(), found)
+        _show_reasons(out(), found)
+        by_people = [entry for entry in Ledger(store).entries()[-limit:] if entry.by_a_person]
+        if by_people:
+            out().print("\n[bold]By people[/]")
+            out().print(_moves(by_people))
+
+
+def _show_reasons(console: Console, found: Sequence[Night]) -> None:
+    told = [night for night in found if night.verdict != "promoted" and night.reason]
+    if told:
+        console.print("\n[bold]Reasons[/]")
+    for night in told:
+        console.print(f"  {night.night} {_verdict(night)}: {escape(night.reason or '')}")
+
+
+def _moves(entries: Sequence[Entry]) -> Table:
+    made = table(("entry", "right"), "at", "what", "champion", "by", "reason")
+    for entry in entries:
+        names = ["none" if one is None else f"v{one}" for one in (entry.from_version, entry.to_version)]
+        moved = " -> ".join(names) if names[0] != names[1] else f"{names[0]} stays"
+        what: str = entry.kind
+        if entry.waiver is not None:
+            what = f"waiver of {entry.waiver.blessing} for {entry.waiver.interval} up to {entry.waiver.expires}"
+        elif entry.kind == "refusal":
+            what = f"refusal of v{entry.about.model_version}"
+        made.add_row(str(entry.sequence), entry.at, what, moved, escape(entry.by), escape(entry.reason))
+    return made
 
 
 def show_nights(console: Console, found: Sequence[Night]) -> None:

@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
     "Model specs": {
         "validate": Entry("specs", "validate", "Check model specs; every error names file and line."),
         "schema": Entry("specs", "schema", "Print the JSON Schema of a model spec, for editors."),
+        "profile": Entry("profile", "profile", "Draft expectations from a model's stored days, for review."),
     },
     "Code": {
         "package": Entry("package", "package", "Build the code archive that a Spark cluster is given."),
@@ -38,9 +39,18 @@ GROUPS: dict[str, dict[str, Entry]] = {
     "Models": {
         "run": Entry("run", "run", "Run one night of a model, or one stage of it, without Airflow."),
         "status": Entry("status", "status", "Show every model: champion, age, last verdict."),
-        "history": Entry("history", "history", "Show a model's nights: data, AUC, verdict, seconds."),
+        "history": Entry("history", "history", "Show a model's nights with their verdicts, and who moved what."),
         "predict": Entry("predict", "predict", "Score JSON rows with the champion."),
+        "champion": Entry("champion", "champion", "Show who serves, or who served at a time or for a day of data."),
+        "explain": Entry("explain", "explain", "Explain a night: lineage, decision, seconds, how to undo it."),
         "retention": Entry("retention", "retention", "Delete what no manifest, night or champion needs any more."),
+    },
+    "Roles": {
+        "rollback": Entry("rollback", "rollback", "Make an earlier champion serve again, and hold promotion."),
+        "hold": Entry("resume", "hold", "Stop automatic promotion."),
+        "resume": Entry("resume", "resume", "Let nights promote again after a rollback or hold."),
+        "promote": Entry("promote", "promote", "Promote a blessed version by hand, or say what would happen."),
+        "waive": Entry("waive", "waive", "Take responsibility for a failed blessing of one night."),
     },
 }
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}

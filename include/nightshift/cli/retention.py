@@ -44,7 +44,7 @@ def retention(
         keep_versions=keep_versions,
         keep_days=keep_days,
         garbage_hours=garbage_hours,
-        protected=[champion.train for champion in Ledger(store).champions()],
+        protected=Ledger(store).protected(),
         now=datetime.now(UTC),
         dry_run=dry_run,
     )

@@ -32,6 +32,7 @@ class ModelStatus:
         age: Nights between the champion's night and the newest one.
         last_night: The newest night.
         last_verdict: How that ended.
+        on_hold: Whether a rollback or hold keeps nights from promoting.
         problem: Why storage or ledger could not be read, or None.
     """
 
@@ -43,6 +44,7 @@ class ModelStatus:
     age: int | None = None
     last_night: str | None = None
     last_verdict: str | None = None
+    on_hold: bool = False
     problem: str | None = None
 
 
@@ -65,7 +67,7 @@ def status(as_json: bool) -> None:
         made.add_row(
             MARKS["ok" if one.spec_ok and one.problem is None else "error"],
             one.model,
-            "none yet" if one.champion_version is None else f"v{one.champion_version}",
+            _champion(one),
             one.champion_night or "–",
             metric(one.champion_auc),
             "–" if one.age is None else str(one.age),
@@ -77,6 +79,11 @@ def status(as_json: bool) -> None:
         out().print("Some specs cannot be used; run: nightshift validate")
 
 
+def _champion(one: ModelStatus) -> str:
+    name = "none yet" if one.champion_version is None else f"v{one.champion_version}"
+    return f"{name}, on hold" if one.on_hold else name
+
+
 def _status(settings: Settings, model: str) -> ModelStatus:
     from nightshift.ledger import Ledger
     from nightshift.report.nights import nights
@@ -84,7 +91,8 @@ def _status(settings: Settings, model: str) -> ModelStatus:
     usable = _usable(settings, model)
     try:
         store = store_of(settings, model)
-        champion = Ledger(store).champion()
+        ledger = Ledger(store)
+        champion, held = ledger.champion(), ledger.hold()
         newest = nights(store, limit=1)
         auc = _auc(store, champion)
     except NightshiftError as error:
@@ -100,6 +108,7 @@ def _status(settings: Settings, model: str) -> ModelStatus:
         age=(date.fromisoformat(last.night) - built).days if last and built else None,
         last_night=last.night if last else None,
         last_verdict=last.verdict if last else None,
+        on_hold=held is not None,
     )
 
 

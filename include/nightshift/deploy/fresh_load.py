@@ -11,22 +11,34 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from nightshift.deploy.latency import measure
 from nightshift.errors import NightshiftError
 from nightshift.model.parity import compare
 from nightshift.model.session import Scorer
 
 
-def reproduce(model: Path, digest: str, golden: Path, threshold: float) -> dict[str, Any]:
-    """Load and score.
+def reproduce(
+    model: Path,
+    digest: str,
+    golden: Path,
+    threshold: float,
+    *,
+    calls: int = 0,
+    champion: tuple[Path, str] | None = None,
+) -> dict[str, Any]:
+    """Load, score, and time single rows.
 
     Args:
         model: The ONNX graph.
         digest: sha256 that its bytes must have.
         golden: Parquet file: request columns, and ``__score``.
         threshold: Probability from which a row is positive.
+        calls: How many calls with one row to time.
+        champion: The champion's graph and its digest, to be timed between them.
 
     Returns:
         The fields of ``InfraCheck`` except ``target``.
@@ -47,7 +59,12 @@ def reproduce(model: Path, digest: str, golden: Path, threshold: float) -> dict[
     scored = time.perf_counter()
     expected = rows.column("__score").to_numpy()
     parity = compare(expected, scores, threshold=threshold).require("recorded and reproduced scores of the golden rows")
+    latency = None
+    if calls:
+        other = None if champion is None else Scorer.load(champion[0].read_bytes(), digest=champion[1])
+        latency = asdict(measure(scorer, other, rows, calls=calls))
     return {
+        "latency": latency,
         "rows": parity.rows,
         "max_diff": parity.max_diff,
         "load_seconds": round(loaded - began, 4),
@@ -64,11 +81,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--golden", type=Path, required=True)
     parser.add_argument("--threshold", type=float, required=True)
     parser.add_argument("--memory-mb", type=int, required=True)
+    parser.add_argument("--calls", type=int, default=0)
+    parser.add_argument("--champion", type=Path)
+    parser.add_argument("--champion-digest")
     given = parser.parse_args(arguments)
     limit = given.memory_mb * 1024 * 1024
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
-        found = reproduce(given.model, given.digest, given.golden, given.threshold)
+        champion = None if given.champion is None else (given.champion, given.champion_digest)
+        found = reproduce(
+            given.model, given.digest, given.golden, given.threshold, calls=given.calls, champion=champion
+        )
     except NightshiftError as error:
         sys.stderr.write(f"{error.message}\n")
         return error.exit_code

@@ -2,29 +2,95 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
-from nightshift.ledger import Ledger
+from nightshift.ledger import Entry, Ledger, reigns
+from nightshift.registry.aliases import Applied
+
+log = logging.getLogger(__name__)
+
+ROLES = ("champion", "challenger", "previous")
 
 
 class RoleKeeper(Protocol):
     """What the aliases are set in."""
 
-    def set_roles(self, *, champion: int | None, challenger: int | None = None, previous: int | None = None) -> None:
-        """Make the aliases say this."""
+    def read(self) -> Applied:
+        """What they say now."""
+        ...
+
+    def apply(self, roles: Mapping[str, int | None], *, sequence: int) -> None:
+        """Make them say this."""
         ...
 
 
-def apply_roles(ledger: Ledger, registry: RoleKeeper) -> None:
-    """Make the aliases say what the ledger says; may be repeated at any time.
+@dataclass(frozen=True)
+class Reconciliation:
+    """What was done to make the aliases say what the ledger says.
 
-    The champion is the ledger's head, previous the last other version before it. Nobody is challenger: a
-    version that could still be promoted is one whose night has not ended.
+    Attributes:
+        sequence: The ledger's last entry.
+        aliases: What they say now.
+        before: What those said that were changed; None where there was no such alias.
+        by_hand: Aliases of ``before`` that said something which Nightshift had not set: somebody moved them.
+    """
+
+    sequence: int
+    aliases: Mapping[str, int | None]
+    before: Mapping[str, int | None]
+    by_hand: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def apply_roles(ledger: Ledger, keeper: RoleKeeper) -> Reconciliation:
+    """Make the aliases say what the ledger says; may be repeated, and interrupted, at any time.
+
+    Nobody is challenger: a version that could still be promoted is one whose night has not ended. An alias that
+    somebody moved by hand is put back, and named: the ledger is the truth, and who wants another champion
+    says so to it.
 
     Raises:
         StorageError: MLflow does not answer; the ledger is as it was.
+        IntegrityError: The ledger is damaged; the aliases are as they were.
     """
-    versions = [champion.model_version for champion in ledger.champions()]
-    champion = versions[-1] if versions else None
-    previous = next((version for version in reversed(versions) if version != champion), None)
-    registry.set_roles(champion=champion, previous=previous)
+    entries = ledger.entries()
+    if not entries:
+        return Reconciliation(0, {}, {}, ())
+    found = keeper.read()
+    while True:
+        wanted = _wanted(entries)
+        keeper.apply(wanted, sequence=len(entries))
+        newer = ledger.entries()
+        if len(newer) == len(entries):
+            break
+        # Somebody moved the champion meanwhile, and may have set the aliases before this did.
+        entries = newer
+    before = {alias: found.aliases.get(alias) for alias in ROLES if found.aliases.get(alias) != wanted[alias]}
+    known = {alias: _ever_set(entries, alias, found.sequence) | {wanted[alias]} for alias in before}
+    by_hand = tuple(alias for alias, version in before.items() if version not in known[alias])
+    for alias in by_hand:
+        log.warning(
+            "the alias %s had been moved by hand to %s; it is %s again, as the ledger says",
+            alias, _name(before[alias]), _name(wanted[alias]),
+        )  # fmt: skip
+    return Reconciliation(len(entries), wanted, before, by_hand)
+
+
+def _wanted(entries: Sequence[Entry]) -> dict[str, int | None]:
+    roles = reigns.roles(entries)
+    return {"champion": roles.champion, "challenger": None, "previous": roles.previous}
+
+
+def _ever_set(entries: Sequence[Entry], alias: str, sequence: int | None) -> set[int | None]:
+    """What the alias can have been set to by Nightshift since it last finished; ever, if it never did."""
+    first = 0 if sequence is None else min(sequence, len(entries))
+    return {_wanted(entries[:length])[alias] for length in range(first, len(entries) + 1)}
+
+
+def _name(version: int | None) -> str:
+    return "nothing" if version is None else f"v{version}"

@@ -1,4 +1,4 @@
-"""The deploy stage: infra check, then the ledger's head, then the aliases that mirror it."""
+"""The deploy stage: the infra blessing, then the ledger's head, then the aliases that mirror it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from nightshift.deploy.infra import bless
 from nightshift.deploy.roles import apply_roles
-from nightshift.deploy.target import InfraCheck, ModelFiles
 from nightshift.deploy.targets import target_of
 from nightshift.errors import StorageError
-from nightshift.ledger import Candidate, Champion, Entry, Ledger
+from nightshift.ledger import Blessed, Candidate, Entry, Ledger, Obstacle
 from nightshift.plan import Plan, canonical_json
-from nightshift.registry.mlflow_registry import Registry, load_mlflow
+from nightshift.registry.aliases import Aliases
+from nightshift.registry.mlflow_registry import load_mlflow
 from nightshift.stage import StageIO, StageResult, once
 from nightshift.storage import Attempt
 
@@ -50,6 +51,7 @@ def run(plan: Plan, io: StageIO) -> StageResult:
 
     Raises:
         InfraCheckFailed: The version does not load or score right in a fresh process; the champion is untouched.
+        NotBlessed: The data or quality blessing is missing, failed, or waived by a waiver that has expired.
         IntegrityError: The ledger or a stored file is damaged.
         StorageError: The store failed, or MLflow after the ledger moved: the promotion stands, and another try
             applies the aliases.
@@ -100,32 +102,31 @@ class Deployment:
             return Decision("skip", "backfill", BACKFILL)
         if self.ledger.find(self.registration["run_key"]) is not None:
             return Decision("promote", "promote")
-        head = self.ledger.champion()
-        if head is not None and head.interval.end > self.plan.interval.end:
-            return Decision("skip", f"superseded by entry {head.sequence}", superseded(head))
+        obstacle = self.ledger.obstacle(self.candidate, evaluation.get("champion_version"))
+        if obstacle is not None:
+            return skipped(obstacle)
         return Decision("promote", "promote")
 
     def promote(self, _: Decision, attempt: Attempt) -> Mapping[str, Any]:
+        io = self.io
         with ThreadPoolExecutor(max_workers=1) as pool:
             # The aliases need MLflow, whose import takes as long as the check in the other process.
             pool.submit(load_mlflow)
-            check = self._check()
+            target = target_of(self.plan.spec.deploy.target)
+            infra, check = bless(io.store, self.candidate, io.upstream["evaluate"], target, io.scratch)
         entry = self.ledger.promote(
-            self.candidate,
-            reason=self.io.given("evaluate").result["sentence"],
+            Blessed.collect(io.store, self.candidate, quality=io.upstream["evaluate"], infra=infra.ref),
+            reason=io.given("evaluate").result["sentence"],
             by=self.plan.run_id,
             run_key=self.registration["run_key"],
         )
-        if entry is None:
-            head = self.ledger.champion()
-            assert head is not None
-            # A newer night was promoted since the decision was taken.
-            return self.skip(Decision("skip", "", superseded(head)), attempt)
-        log.info("v%d is champion, ledger entry %d", entry.candidate.model_version, entry.sequence)
+        if isinstance(entry, Obstacle):
+            # A newer night was promoted, or a hold set, since the decision was taken.
+            return self.skip(skipped(entry), attempt)
+        log.info("v%d is promoted, ledger entry %d", self.candidate.model_version, entry.sequence)
         self._apply_roles(entry)
-        evidence = {"action": "promote", "entry": entry.sequence, "infra_check": asdict(check)}
+        evidence = {"action": "promote", "entry": entry.sequence, "infra": str(infra.ref), "infra_check": asdict(check)}
         attempt.put("deployment.json", canonical_json(evidence))
-        attempt.put_table("golden", self.io.store.read_table(self.io.given("evaluate"), "golden"))
         return {
             "ledger_sequence": entry.sequence,
             "champion_version": self._champion_version(),
@@ -137,7 +138,11 @@ class Deployment:
 
     def refuse(self, decision: Decision, attempt: Attempt) -> Mapping[str, Any]:
         entry = self.ledger.refuse(
-            self.candidate, reason=decision.reason, by=self.plan.run_id, run_key=self.registration["run_key"]
+            self.candidate,
+            reason=decision.reason,
+            by=self.plan.run_id,
+            run_key=self.registration["run_key"],
+            train=self.io.given("train"),
         )
         return self._left_out(decision, attempt, sequence=entry.sequence)
 
@@ -159,36 +164,17 @@ class Deployment:
         head = self.ledger.champion()
         return head.model_version if head else None
 
-    def _check(self) -> InfraCheck:
-        train, evaluate, store = self.io.given("train"), self.io.given("evaluate"), self.io.store
-        golden = next(entry.path for entry in evaluate.files if entry.path.startswith("golden/"))
-        files = ModelFiles(
-            graph=store.download(train, "graph.onnx", self.io.scratch / "graph.onnx"),
-            digest=self.candidate.model_digest,
-            golden=store.download(evaluate, golden, self.io.scratch / "golden.parquet"),
-            threshold=float(train.result["threshold"]),
-        )
-        check = target_of(self.plan.spec.deploy.target).check(files)
-        log.info(
-            "a fresh process loaded the model in %.2f s and reproduced %d golden rows",
-            check.load_seconds,
-            check.rows,
-        )
-        return check
-
     def _apply_roles(self, entry: Entry) -> None:
         try:
-            apply_roles(self.ledger, Registry(self.plan.mlflow_uri, self.registration["model_name"]))
+            apply_roles(self.ledger, Aliases(self.plan.mlflow_uri, self.registration["model_name"]))
         except StorageError as error:
             raise StorageError(
                 f"v{entry.to_version} is promoted (ledger entry {entry.sequence}) and serves, but its MLflow aliases "
                 f"are not set yet: {error.message}",
-                hint=f"run deploy again when MLflow answers; the aliases follow the ledger. {error.hint or ''}".strip(),
+                hint="the aliases follow when deploy runs again, or with the next housekeeping. "
+                f"{error.hint or ''}".strip(),
             ) from error
 
 
-def superseded(head: Champion) -> str:
-    return (
-        f"Superseded: champion v{head.model_version} is of the newer interval {head.interval.key}, and an older night "
-        "never replaces it."
-    )
+def skipped(obstacle: Obstacle) -> Decision:
+    return Decision("skip", f"{obstacle.kind}: entry {obstacle.entry}", obstacle.text)

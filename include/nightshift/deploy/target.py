@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from nightshift.deploy.latency import Latency
+
 
 @dataclass(frozen=True)
 class ModelFiles:
@@ -16,12 +18,18 @@ class ModelFiles:
         digest: sha256 that its bytes must have.
         golden: Parquet file of golden rows: the request columns, and ``__score`` as evaluate recorded it.
         threshold: Probability from which a row is positive.
+        calls: How many calls with one row to time; 0 for none.
+        champion: The champion's graph, to be timed between them; None if there is none.
+        champion_digest: sha256 that its bytes must have.
     """
 
     graph: Path
     digest: str
     golden: Path
     threshold: float
+    calls: int = 0
+    champion: Path | None = None
+    champion_digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class InfraCheck:
         score_seconds: For all golden rows.
         peak_mb: Largest resident memory of the process.
         runtime: Name and version of what loaded it.
+        latency: How long one row takes, beside the champion; None where that was not asked.
     """
 
     target: str
@@ -45,6 +54,7 @@ class InfraCheck:
     score_seconds: float
     peak_mb: float
     runtime: str
+    latency: Latency | None = None
 
 
 class DeploymentTarget(Protocol):

@@ -1,23 +1,32 @@
-"""The challenger's opponent: loaded from storage by digest, scored on the same rows."""
+"""The challenger's opponents: loaded from storage by digest, scored on the same rows."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from nightshift.errors import DataError, IntegrityError
-from nightshift.evaluate.gate import Comparison
+from nightshift.errors import DataError, IntegrityError, NightshiftError
+from nightshift.evaluate.comparison import compare_scores, days_of, obstacle_to
+from nightshift.evaluate.gate import Anchor, Comparison
 from nightshift.evaluate.metrics import metrics, require_scores
+from nightshift.evaluate.paired import auc_gain
 from nightshift.ledger import Champion
 from nightshift.model.session import Scorer
+from nightshift.plan import Interval
+from nightshift.spec.models import Gates
 from nightshift.storage import Manifest, Store
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    Scores = NDArray[np.floating[Any]]
+
+ANCHOR_AGE = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,40 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Rivals:
+    """Whom a challenger meets.
+
+    Attributes:
+        champion: Whom it would replace.
+        anchor: The champion of 30 days ago; None if there was none, or it is the champion still.
+    """
+
+    champion: Champion
+    anchor: Champion | None
+
+    @property
+    def key(self) -> str:
+        """What an evaluation depends on."""
+        anchor = f" anchor {self.anchor.model_digest}" if self.anchor else ""
+        return f"v{self.champion.model_version} {self.champion.model_digest}{anchor}"
+
+
+def rivals(champion: Champion | None, champions: Sequence[Champion], interval: Interval) -> Rivals | None:
+    """Whom a night's challenger meets, or None if there is no champion yet.
+
+    Args:
+        champion: Whom the ledger names for this interval.
+        champions: Every promotion.
+        interval: The night's.
+    """
+    if champion is None:
+        return None
+    old = [one for one in champions if one.interval.end <= interval.end - ANCHOR_AGE]
+    anchor = max(old, key=lambda one: (one.interval.end, one.sequence), default=None)
+    return Rivals(champion, None if anchor is None or anchor.model_digest == champion.model_digest else anchor)
+
+
+@dataclass(frozen=True)
 class Opponent:
     """What the champion did on the challenger's rows.
 
@@ -67,36 +110,113 @@ class Opponent:
 
     evidence: dict[str, Any]
     comparison: Comparison
-    scores: NDArray[np.floating[Any]] | None
+    scores: Scores | None
 
 
-def compare_with(
-    champion: Champion,
-    store: Store,
-    holdout: pa.Table,
-    challenger: NDArray[np.floating[Any]],
-    *,
-    metric: str,
-    threshold: float,
-    threads: int,
-) -> Opponent:
-    """Score the champion on the holdout and compare it on the rows that neither model may have learned from.
+@dataclass(frozen=True)
+class Arena:
+    """Where models are compared.
 
-    Args:
-        champion: Who it is.
-        store: Where its graph lies.
+    Attributes:
+        store: Where their graphs lie.
         holdout: The rows the challenger is judged on.
-        challenger: The challenger's scores of them, float64, shape [rows].
-        metric: The metric that decides.
+        challenger: Its scores of them, float64, shape [rows].
         threshold: The challenger's threshold.
+        gates: The spec's section.
+        interval: The night's.
         threads: Threads of one call.
-
-    Raises:
-        IntegrityError: The champion's stored graph is not the promoted one.
-        ModelError: It gives scores that are no probabilities.
     """
-    model = Model.load(store, store.resolve(champion.train), digest=champion.model_digest, threads=threads)
-    evidence: dict[str, Any] = {
+
+    store: Store
+    holdout: pa.Table
+    challenger: Scores
+    threshold: float
+    gates: Gates
+    interval: Interval
+    threads: int
+
+    @property
+    def labels(self) -> NDArray[np.integer[Any]]:
+        labels: NDArray[np.integer[Any]] = self.holdout.column("__label").to_numpy()
+        return labels
+
+    def load(self, champion: Champion) -> Model:
+        train = self.store.resolve(champion.train)
+        return Model.load(self.store, train, digest=champion.model_digest, threads=self.threads)
+
+    def meet(self, rivals: Rivals) -> Opponent:
+        """Score the champion on the holdout and compare it on the rows that neither model may have learned from.
+
+        Raises:
+            IntegrityError: The champion's stored graph is not the promoted one.
+            ModelError: It gives scores that are no probabilities.
+        """
+        champion = rivals.champion
+        model = self.load(champion)
+        age = self.interval.end - champion.interval.end
+        shared = seen_after(self.holdout, model.fitted_until)
+        evidence = {**_about(champion, model), "age_days": age.days}
+        obstacle, scores = self._score(model, champion, shared)
+        if obstacle is not None:
+            comparison = Comparison(champion.model_version, int(shared.sum()), None, None, None, age, None, obstacle)
+            return Opponent({**evidence, "obstacle": obstacle}, comparison, None)
+        ours = metrics(self.labels[shared], self.challenger[shared], self.threshold)
+        theirs = metrics(self.labels[shared], scores[shared], model.threshold)
+        anchor = None if rivals.anchor is None else self._anchor(rivals.anchor, shared)
+        comparison = compare_scores(
+            self.holdout.filter(shared),
+            self.challenger[shared],
+            scores[shared],
+            self.gates,
+            version=champion.model_version,
+            age=age,
+            anchor=anchor,
+        )
+        evidence |= {
+            "metrics": theirs,
+            "challenger_on_same_rows": ours,
+            "rows": comparison.rows,
+            "rows_left_out": int((~shared).sum()),
+            "anchor": None if rivals.anchor is None else _anchor_evidence(rivals.anchor, anchor),
+        }
+        return Opponent(evidence, comparison, scores)
+
+    def _score(self, model: Model, champion: Champion, shared: NDArray[np.bool_]) -> tuple[str | None, Scores]:
+        """What keeps the champion from being compared, if anything; its scores of the shared rows."""
+        import numpy as np
+
+        scores = np.full(len(self.holdout), np.nan)
+        obstacle = obstacle_to(self.holdout.filter(shared), self.gates, fitted_until=model.fitted_until)
+        if obstacle is not None:
+            return obstacle, scores
+        try:
+            raw = model.scorer.score(self.holdout)
+        except DataError as error:
+            return f"it cannot score this holdout, because {error.message.rstrip('.')}", scores
+        scores[shared] = require_scores(raw, of=f"champion v{champion.model_version}")[shared]
+        return None, scores
+
+    def _anchor(self, champion: Champion, shared: NDArray[np.bool_]) -> Anchor:
+        """The same rows, less those that the anchor may have learned from; it never fails a night."""
+        try:
+            model = self.load(champion)
+            kept = shared & seen_after(self.holdout, model.fitted_until)
+            rows = self.holdout.filter(kept)
+            obstacle = obstacle_to(rows, self.gates, fitted_until=model.fitted_until)
+            if obstacle is not None:
+                return Anchor(champion.model_version, None, obstacle)
+            scores = require_scores(model.scorer.score(self.holdout), of=f"v{champion.model_version}")[kept]
+        except NightshiftError as error:
+            if error.retryable:
+                raise
+            return Anchor(champion.model_version, None, f"cannot be scored: {error.message.rstrip('.')}")
+        confidence = self.gates.versus_champion.confidence
+        gain = auc_gain(self.labels[kept], self.challenger[kept], scores, days_of(rows), confidence=confidence)
+        return Anchor(champion.model_version, gain)
+
+
+def _about(champion: Champion, model: Model) -> dict[str, Any]:
+    return {
         "version": champion.model_version,
         "digest": champion.model_digest,
         "interval": champion.interval.key,
@@ -104,42 +224,18 @@ def compare_with(
         "train": str(champion.train),
         "fitted_until": model.fitted_until.isoformat(),
     }
-    obstacle, shared, scores = _score(model, champion, holdout)
-    if obstacle is not None:
-        comparison = Comparison(champion.model_version, int(shared.sum()), None, None, obstacle)
-        return Opponent({**evidence, "obstacle": obstacle}, comparison, None)
-    labels = holdout.column("__label").to_numpy()[shared]
-    ours = metrics(labels, challenger[shared], threshold)
-    theirs = metrics(labels, scores[shared], model.threshold)
-    comparison = Comparison(champion.model_version, int(shared.sum()), ours[metric], theirs[metric])
-    evidence |= {
-        "metrics": theirs,
-        "challenger_on_same_rows": ours,
-        "rows": comparison.rows,
-        "rows_left_out": int((~shared).sum()),
-        "difference": comparison.difference,
+
+
+def _anchor_evidence(champion: Champion, anchor: Anchor | None) -> dict[str, Any]:
+    gain = None if anchor is None or anchor.gain is None else anchor.gain.to_dict()
+    obstacle = None if anchor is None else anchor.obstacle
+    return {
+        "version": champion.model_version,
+        "digest": champion.model_digest,
+        "interval": champion.interval.key,
+        "gain": gain,
+        "obstacle": obstacle,
     }
-    return Opponent(evidence, comparison, scores)
-
-
-def _score(
-    model: Model, champion: Champion, holdout: pa.Table
-) -> tuple[str | None, NDArray[np.bool_], NDArray[np.floating[Any]]]:
-    """What keeps the champion from being compared, if anything; the shared rows; its scores."""
-    import numpy as np
-
-    shared = seen_after(holdout, model.fitted_until)
-    labels = holdout.column("__label").to_numpy()[shared]
-    scores = np.full(len(holdout), np.nan)
-    if len(np.unique(labels)) < 2:
-        what = "rows of both classes" if len(labels) else "rows"
-        return f"no {what} lie after {model.fitted_until:%Y-%m-%d}, up to which it learned", shared, scores
-    try:
-        raw = model.scorer.score(holdout)
-    except DataError as error:
-        return f"it cannot score this holdout, because {error.message.rstrip('.')}", shared, scores
-    scores[shared] = require_scores(raw, of=f"champion v{champion.model_version}")[shared]
-    return None, shared, scores
 
 
 def seen_after(table: pa.Table, moment: datetime) -> NDArray[np.bool_]:

@@ -1,40 +1,70 @@
 """The gate: what a challenger must prove, each check with the numbers that decided it.
 
-Minimal by design: point estimates, one metric. No input or output here but plain values, so that the whole
-decision table is tested without a model.
+No input or output here but plain values, so that the whole decision table is tested without a model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
+from nightshift.evaluate import checks
+from nightshift.evaluate.paired import Difference
+from nightshift.ledger.blessings import Check
 from nightshift.spec.models import Gates
 
-Verdict = Literal["first", "better", "not_worse", "worse", "not_comparable"]
+Verdict = Literal["first", "better", "not_worse", "worse", "undecided", "not_comparable"]
 Status = Literal["succeeded", "refused"]
-
-METRIC_WORDS = {"roc_auc": "ROC AUC"}
 
 
 @dataclass(frozen=True)
-class Check:
-    """One condition.
+class SliceGain:
+    """One slice of the shared rows, large enough to be judged.
 
     Attributes:
-        name: ``floor``, ``majority``, ``majority_log_loss`` or ``champion``.
-        passed: Whether it holds.
-        value: What the challenger has; None where it could not be measured.
-        bound: What it was held against.
-        text: The condition and its numbers in a sentence.
+        column, value: Which rows.
+        rows: How many.
+        gain: Of ROC AUC; its confidence is corrected for the number of slices (Bonferroni).
     """
 
-    name: str
-    passed: bool
-    value: float | None
-    bound: float | None
-    text: str
+    column: str
+    value: str
+    rows: int
+    gain: Difference
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """The champion of some time ago, against slow decline: each night a little worse, never worse enough.
+
+    Attributes:
+        version: Its version.
+        gain: The challenger's ROC AUC less the anchor's; None if it could not be scored.
+        obstacle: Why not.
+    """
+
+    version: int
+    gain: Difference | None
+    obstacle: str | None = None
+
+
+@dataclass(frozen=True)
+class Gains:
+    """What the challenger gains over the champion on the same rows; positive is good, whatever the metric.
+
+    Attributes:
+        deciding: Of the metric that decides.
+        log_loss: Of log loss: the champion's less the challenger's.
+        calibration: Of calibration error, likewise.
+        slices: By slice.
+    """
+
+    deciding: Difference
+    log_loss: Difference
+    calibration: Difference
+    slices: tuple[SliceGain, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,6 +75,9 @@ class Comparison:
         champion_version: The champion's version.
         rows: Rows that both were judged on.
         challenger, champion: The deciding metric of each; None where they cannot be compared.
+        gains: What the challenger gains; None where they cannot be compared.
+        age: From the champion's night to this one, by the nights' clock.
+        anchor: The champion of some time ago; None if there was none, or it is the champion itself.
         obstacle: Why they cannot be compared, or None.
     """
 
@@ -52,14 +85,31 @@ class Comparison:
     rows: int
     challenger: float | None
     champion: float | None
+    gains: Gains | None
+    age: timedelta = timedelta(0)
+    anchor: Anchor | None = None
     obstacle: str | None = None
 
     @property
     def difference(self) -> float | None:
-        """Challenger less champion, to ten decimals: a margin of 0.005 must not hang on the last bit."""
-        if self.challenger is None or self.champion is None:
-            return None
-        return round(self.challenger - self.champion, 10)
+        """Challenger less champion, in the deciding metric."""
+        return None if self.gains is None else self.gains.deciding.value
+
+
+@dataclass(frozen=True)
+class FairnessGap:
+    """The largest difference of a rate between two groups.
+
+    Attributes:
+        gap: None where fewer than two groups are large enough.
+        highest, lowest: The groups, each with its rate.
+        small: Groups that are too small to be judged.
+    """
+
+    gap: float | None
+    highest: tuple[str, float] | None = None
+    lowest: tuple[str, float] | None = None
+    small: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,118 +118,90 @@ class Judgement:
 
     Attributes:
         verdict: How the challenger stands against the champion.
+        refresh: It is undecided, and replaces the champion because of that one's age.
         status: ``refused`` if any check failed.
         reason: Why it was refused, for a person; None if it was not.
         sentence: The outcome in one sentence, whichever it is.
         checks: Every condition.
+        warnings: What refuses nothing, and should be looked at.
     """
 
     verdict: Verdict
+    refresh: bool
     status: Status
     reason: str | None
     sentence: str
     checks: tuple[Check, ...]
+    warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "checks": [asdict(check) for check in self.checks]}
+        return {**asdict(self), "checks": [asdict(check) for check in self.checks], "warnings": list(self.warnings)}
 
 
 def judge(
-    challenger: Mapping[str, Any], majority: Mapping[str, Any], comparison: Comparison | None, gates: Gates
+    challenger: Mapping[str, Any],
+    baselines: Mapping[str, Mapping[str, Any]],
+    comparison: Comparison | None,
+    gates: Gates,
+    *,
+    fairness: FairnessGap | None = None,
 ) -> Judgement:
     """Decide.
 
     Args:
         challenger: Metrics of the challenger on the holdout.
-        majority: Metrics of the majority baseline on the same rows.
+        baselines: Metrics of ``majority`` on the same rows, and of ``best_single_feature`` for a first model.
         comparison: None if there is no champion yet.
         gates: The spec's section.
+        fairness: What the declared attribute's groups show; None if the spec declares none.
     """
-    checks = [_floor(challenger, gates), *_majority(challenger, majority)]
-    if comparison is not None:
-        checks.append(_champion(comparison, gates))
-    failed = [check for check in checks if not check.passed]
+    made = [checks.floor(challenger, gates), *checks.majority(challenger, baselines["majority"])]
     verdict = _verdict(comparison, gates)
+    refresh = verdict == "undecided" and comparison is not None and refreshes(comparison, gates)
+    if comparison is None:
+        made.append(checks.single_feature(challenger, baselines["best_single_feature"]))
+    else:
+        made += checks.against(comparison, gates, verdict, refresh=refresh)
+    if fairness is not None and gates.fairness is not None:
+        made.append(checks.fairness(fairness, gates.fairness))
+    warnings = tuple(checks.warnings(challenger, comparison, fairness, gates))
+    failed = [check for check in made if not check.passed]
     if failed:
         stays = "" if comparison is None else f" Champion v{comparison.champion_version} stays."
         reason = " ".join(check.text for check in failed) + stays
-        return Judgement(verdict, "refused", reason, reason, tuple(checks))
-    sentence = checks[-1].text if comparison is not None else f"{checks[0].text} It is the first champion."
-    return Judgement(verdict, "succeeded", None, sentence, tuple(checks))
+        return Judgement(verdict, False, "refused", reason, reason, tuple(made), warnings)
+    return Judgement(verdict, refresh, "succeeded", None, _success(made), tuple(made), warnings)
 
 
-def _floor(challenger: Mapping[str, Any], gates: Gates) -> Check:
-    value = float(challenger[gates.metric])
-    passed = value >= gates.minimum
-    shown, bound = _apart(value, gates.minimum)
-    relation = "reaches" if passed else "is below"
-    return Check(
-        "floor", passed, value, gates.minimum, f"{METRIC_WORDS[gates.metric]} {shown} {relation} the floor of {bound}."
-    )
-
-
-def _majority(challenger: Mapping[str, Any], majority: Mapping[str, Any]) -> list[Check]:
-    auc, loss = float(challenger["roc_auc"]), float(challenger["log_loss"])
-    guess, guess_loss = float(majority["roc_auc"]), float(majority["log_loss"])
-    auc_shown, guess_shown = _apart(auc, guess)
-    loss_shown, guess_loss_shown = _apart(loss, guess_loss)
-    ranks, informs = auc > guess, loss < guess_loss
-    return [
-        Check(
-            "majority",
-            ranks,
-            auc,
-            guess,
-            f"ROC AUC {auc_shown} is {'above' if ranks else 'not above'} the {guess_shown} of guessing.",
-        ),
-        Check(
-            "majority_log_loss",
-            informs,
-            loss,
-            guess_loss,
-            f"Log loss {loss_shown} is {'better' if informs else 'no better'} than the {guess_loss_shown} of always "
-            "answering with the share of positives.",
-        ),
-    ]
-
-
-def _champion(comparison: Comparison, gates: Gates) -> Check:
-    name = f"champion v{comparison.champion_version}"
-    margin = gates.versus_champion.margin
-    difference = comparison.difference
-    if difference is None or comparison.challenger is None or comparison.champion is None:
-        return Check("champion", False, None, None, f"It cannot be compared with {name}: {comparison.obstacle}.")
-    passed = difference >= -margin
-    shown, theirs = _apart(comparison.challenger, comparison.champion)
-    if difference == 0:
-        relation = f"equal to {name}"
-    else:
-        relation = f"{_number(abs(difference))} {'above' if difference > 0 else 'below'} {name}'s {theirs}"
-    allowed = f"; at most {_number(margin)} below is allowed" if difference < 0 else ""
-    text = f"{METRIC_WORDS[gates.metric]} {shown} is {relation} on the same {comparison.rows:,} rows{allowed}."
-    return Check("champion", passed, comparison.challenger, round(comparison.champion - margin, 10), text)
+def _success(made: Sequence[Check]) -> str:
+    against = next((check for check in made if check.name == "champion"), None)
+    return against.text if against is not None else f"{made[0].text} It is the first champion."
 
 
 def _verdict(comparison: Comparison | None, gates: Gates) -> Verdict:
     if comparison is None:
         return "first"
-    difference = comparison.difference
-    if difference is None:
+    if comparison.gains is None:
         return "not_comparable"
-    if difference > 0:
-        return "better"
-    return "not_worse" if difference >= -gates.versus_champion.margin else "worse"
+    return comparison.gains.deciding.standing(gates.versus_champion.margin)
 
 
-def _number(value: float) -> str:
-    """Four decimals, or as many as it takes to tell it from zero."""
-    return _apart(value, 0.0)[0]
+def refreshes(comparison: Comparison, gates: Gates) -> bool:
+    """Whether the champion is so old that an undecided challenger within the margin replaces it."""
+    difference = comparison.difference
+    return (
+        gates.max_age is not None
+        and comparison.age > gates.max_age
+        and difference is not None
+        and difference > -gates.versus_champion.margin
+    )
 
 
-def _apart(one: float, other: float) -> tuple[str, str]:
-    """Two numbers with four decimals, or as many as it takes to tell them apart."""
-    for decimals in range(4, 11):
-        texts = f"{one:.{decimals}f}", f"{other:.{decimals}f}"
-        if texts[0] != texts[1] or one == other:
-            break
-    return texts
+def share_promoted(gain: Difference, gates: Gates) -> float:
+    """How often such a night would promote if challenger and champion were equally good.
+
+    Only what the deciding metric's interval says; the other checks can only lower it, and an old champion's refresh
+    raises it.
+    """
+    rule = gates.versus_champion
+    return gain.share_above(-rule.margin if rule.rule == "not_worse" else 0.0)

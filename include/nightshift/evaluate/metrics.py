@@ -1,4 +1,4 @@
-"""What the scores of one model say on labelled rows: metrics, curves, calibration, slices.
+"""What the scores of one model say on labelled rows: metrics, curves, calibration.
 
 Everything returned is plain JSON: floats are rounded to ten decimals, so that a digest of the evidence does
 not depend on the order of a summation.
@@ -6,14 +6,12 @@ not depend on the order of a summation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     Scores = NDArray[np.floating[Any]]
@@ -23,9 +21,6 @@ DECIMALS = 10
 ROC_POINTS = 200
 CALIBRATION_BINS = 10
 HISTOGRAM_BINS = 20
-SLICE_ROWS = 500
-SLICE_CLASS_ROWS = 50
-SLICE_VALUES = 50
 
 
 def rounded(value: float) -> float:
@@ -138,61 +133,4 @@ def histogram(labels: Labels, scores: Scores) -> dict[str, Any]:
         "edges": [rounded(edge) for edge in edges],
         "negative": negative.tolist(),
         "positive": positive.tolist(),
-    }
-
-
-def slices(
-    table: pa.Table, columns: Sequence[str], labels: Labels, scores: Scores, champion: Scores | None
-) -> list[dict[str, Any]]:
-    """How the model does on the rows of each value of each column, the largest slices first.
-
-    A slice with fewer than 500 rows or fewer than 50 of a class is listed as small, without an AUC.
-    Of a column with more than 50 values the 50 largest are listed.
-
-    Args:
-        table: The holdout.
-        columns: Names of columns of it.
-        labels: 0 or 1, shape [rows].
-        scores: The challenger's scores, shape [rows].
-        champion: The champion's scores of the same rows, NaN where it has none; or None.
-
-    Raises:
-        DataError: The holdout has no such column.
-    """
-    found = []
-    for column in columns:
-        if column not in table.column_names:
-            raise DataError(
-                f"gates.slices names {column}, which is no column of the holdout.",
-                hint=f"it has {', '.join(name for name in table.column_names if not name.startswith('__'))}",
-            )
-        values = table.column(column).to_pandas().astype("object")
-        groups = values.groupby(values.map(_slice_value), sort=True).indices
-        largest = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[:SLICE_VALUES]
-        for value, rows in largest:
-            theirs = None if champion is None else champion[rows]
-            found.append({"column": column, "value": value, **_slice(labels[rows], scores[rows], theirs)})
-    return found
-
-
-def _slice_value(value: Any) -> str:
-    import pandas as pd
-
-    return "null" if pd.isna(value) else str(value)
-
-
-def _slice(labels: Labels, scores: Scores, champion: Scores | None) -> dict[str, Any]:
-    import numpy as np
-    from sklearn.metrics import log_loss, roc_auc_score
-
-    positives = int(labels.sum())
-    small = len(labels) < SLICE_ROWS or min(positives, len(labels) - positives) < SLICE_CLASS_ROWS
-    comparable = not small and champion is not None and bool(np.isfinite(champion).all())
-    return {
-        "rows": len(labels),
-        "positives": positives,
-        "small": small,
-        "roc_auc": None if small else rounded(roc_auc_score(labels, scores)),
-        "log_loss": rounded(log_loss(labels, scores, labels=[0, 1])),
-        "champion_roc_auc": rounded(roc_auc_score(labels, champion)) if comparable else None,
     }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import ModelError
-from nightshift.evaluate import baselines, metrics
-from nightshift.evaluate.champion import Model, Opponent, compare_with, seen_after
-from nightshift.evaluate.gate import Judgement, judge
-from nightshift.ledger import Champion, Ledger
+from nightshift.evaluate import baselines, metrics, slices
+from nightshift.evaluate.champion import Arena, Model, Opponent, Rivals, rivals, seen_after
+from nightshift.evaluate.gate import FairnessGap, Judgement, judge, share_promoted
+from nightshift.ledger import Ledger, blessings
+from nightshift.ledger.blessings import WaivedBy
 from nightshift.plan import Plan, canonical_json
 from nightshift.stage import StageIO, StageResult, once
 from nightshift.storage import Attempt, Manifest, Store
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EVALUATION_FORMAT = 1
+EVALUATION_FORMAT = 2
 GOLDEN_ROWS = 50
 INPUTS = ("preprocess", "train")
 
@@ -31,11 +32,11 @@ INPUTS = ("preprocess", "train")
 def run(plan: Plan, io: StageIO) -> StageResult:
     """Judge the night's challenger.
 
-    Publishes ``evaluation.json`` with all evidence, the table ``scores`` (key, ``__label``, ``__challenger``,
-    ``__champion``) and the table ``golden`` (request columns and ``__score``) that deploy reproduces.
+    Publishes ``evaluation.json`` with all evidence, the quality blessing, the table ``scores`` (key, ``__label``,
+    ``__challenger``, ``__champion``) and the table ``golden`` (request columns and ``__score``) that deploy reproduces.
 
     Returns:
-        Status ``refused``, with the reason, if the gate finds the challenger unfit.
+        Status ``refused``, with the reason, if the gate finds the challenger unfit and nobody has waived that.
 
     Raises:
         DataError: The holdout has no rows or only one class.
@@ -44,17 +45,18 @@ def run(plan: Plan, io: StageIO) -> StageResult:
         StorageError: The store failed.
     """
     digest = io.given("train").file("graph.onnx").sha256
-    champion = Ledger(io.store).champion_for(plan.interval, other_than=digest)
+    ledger = Ledger(io.store)
+    met = rivals(ledger.champion_for(plan.interval, other_than=digest), ledger.champions(), plan.interval)
+
+    waiver = ledger.waiver("quality", plan.interval)
 
     def build(attempt: Attempt) -> Mapping[str, Any]:
-        evaluation = _evaluate(plan, io, champion)
+        evaluation = _evaluate(plan, io, met)
         judgement = evaluation.judgement
         log.info("%s, %s: %s", judgement.verdict, judgement.status, judgement.sentence)
-        attempt.put("evaluation.json", canonical_json(_evidence(plan, io, evaluation)))
-        attempt.put_table("scores", _scores_table(plan.spec.key, evaluation))
-        probe = _read(io.store, io.given("preprocess"), "probe")
-        attempt.put_table("golden", _golden(evaluation.model, probe, evaluation.holdout.table))
-        return _summary(evaluation, champion)
+        blessing = _blessing(plan, evaluation, waiver)
+        _put(attempt, plan, io, evaluation, blessing)
+        return _summary(evaluation, blessing.waived_by)
 
     return once(
         plan,
@@ -62,7 +64,7 @@ def run(plan: Plan, io: StageIO) -> StageResult:
         "evaluate",
         {name: io.upstream[name] for name in INPUTS},
         build,
-        also={"champion": f"v{champion.model_version} {champion.model_digest}" if champion else "none"},
+        also={"champion": met.key if met else "none", **({"waiver": waiver.key} if waiver else {})},
     )
 
 
@@ -103,6 +105,7 @@ class Evaluation:
         baselines: Metrics of the baselines on the same rows.
         single: How the best single feature ranks them, shape [rows].
         opponent: The champion on the same rows, or None if there is none yet.
+        fairness: What the groups of the declared attribute show; None if none is declared.
         judgement: The verdict.
     """
 
@@ -113,10 +116,11 @@ class Evaluation:
     baselines: dict[str, Any]
     single: NDArray[np.floating[Any]]
     opponent: Opponent | None
+    fairness: FairnessGap | None
     judgement: Judgement
 
 
-def _evaluate(plan: Plan, io: StageIO, champion: Champion | None) -> Evaluation:
+def _evaluate(plan: Plan, io: StageIO, met: Rivals | None) -> Evaluation:
     train, gates = io.given("train"), plan.spec.gates
     model = Model.load(io.store, train, digest=train.file("graph.onnx").sha256, threads=plan.threads)
     holdout = Holdout.read(io.store, io.given("preprocess"), model)
@@ -124,24 +128,40 @@ def _evaluate(plan: Plan, io: StageIO, champion: Champion | None) -> Evaluation:
     challenger = metrics.metrics(holdout.labels, scores, model.threshold)
     found, single = _baselines(plan, io, holdout)
     opponent = None
-    if champion is not None:
-        opponent = compare_with(
-            champion,
-            io.store,
-            holdout.table,
-            scores,
-            metric=gates.metric,
-            threshold=model.threshold,
-            threads=plan.threads,
-        )
-    judgement = judge(challenger, found["majority"], opponent.comparison if opponent else None, gates)
-    return Evaluation(model, holdout, scores, challenger, found, single, opponent, judgement)
+    if met is not None:
+        arena = Arena(io.store, holdout.table, scores, model.threshold, gates, plan.interval, plan.threads)
+        opponent = arena.meet(met)
+    gap = None
+    if gates.fairness is not None:
+        gap = slices.fairness_gap(holdout.table, holdout.labels, scores >= model.threshold, gates.fairness)
+    judgement = judge(challenger, found, opponent.comparison if opponent else None, gates, fairness=gap)
+    return Evaluation(model, holdout, scores, challenger, found, single, opponent, gap, judgement)
+
+
+def _put(attempt: Attempt, plan: Plan, io: StageIO, evaluation: Evaluation, blessing: blessings.Blessing) -> None:
+    """All that is published."""
+    waived = asdict(blessing.waived_by) if blessing.waived_by else None
+    attempt.put("evaluation.json", canonical_json({**_evidence(plan, io, evaluation), "waived_by": waived}))
+    blessings.write(attempt, blessing)
+    attempt.put_table("scores", _scores_table(plan.spec.key, evaluation))
+    probe = _read(io.store, io.given("preprocess"), "probe")
+    attempt.put_table("golden", _golden(evaluation.model, probe, evaluation.holdout.table))
+
+
+def _blessing(plan: Plan, evaluation: Evaluation, waiver: WaivedBy | None) -> blessings.Blessing:
+    return blessings.Blessing.judged(
+        "quality",
+        evaluation.judgement.checks,
+        interval=plan.interval.key,
+        evidence="evaluation.json",
+        about=evaluation.model.digest,
+        waiver=waiver,
+    )
 
 
 def _evidence(plan: Plan, io: StageIO, evaluation: Evaluation) -> dict[str, Any]:
     """The content of ``evaluation.json``."""
     holdout, scores, opponent = evaluation.holdout, evaluation.scores, evaluation.opponent
-    theirs = opponent.scores if opponent else None
     return {
         "format": EVALUATION_FORMAT,
         "model": plan.model,
@@ -154,7 +174,7 @@ def _evidence(plan: Plan, io: StageIO, evaluation: Evaluation) -> dict[str, Any]
             "fitted_until": evaluation.model.fitted_until.isoformat(),
             "metrics": evaluation.challenger,
         },
-        "champion": opponent.evidence if opponent else None,
+        "champion": {**opponent.evidence, **_gains(opponent, plan)} if opponent else None,
         "baselines": evaluation.baselines,
         "roc": {
             **_by_model(metrics.roc_points, evaluation),
@@ -162,10 +182,43 @@ def _evidence(plan: Plan, io: StageIO, evaluation: Evaluation) -> dict[str, Any]
         },
         "calibration": _by_model(metrics.calibration, evaluation),
         "histogram": metrics.histogram(holdout.labels, scores),
-        "slices": metrics.slices(holdout.table, plan.spec.gates.slices, holdout.labels, scores, theirs),
+        "slices": _slices(plan, evaluation),
+        "fairness": None if evaluation.fairness is None else asdict(evaluation.fairness),
         "importances": _importances(evaluation.model.about),
         **evaluation.judgement.to_dict(),
     }
+
+
+def _gains(opponent: Opponent, plan: Plan) -> dict[str, Any]:
+    """What the challenger gains, with intervals, and what such a night promises if nothing had changed."""
+    gains = opponent.comparison.gains
+    if gains is None:
+        return {}
+    share = share_promoted(gains.deciding, plan.spec.gates)
+    return {
+        "difference": gains.deciding.value,
+        "gains": {
+            "deciding": gains.deciding.to_dict(),
+            "log_loss": gains.log_loss.to_dict(),
+            "calibration": gains.calibration.to_dict(),
+        },
+        "expected_promotions_per_30": metrics.rounded(30 * share),
+    }
+
+
+def _slices(plan: Plan, evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Of the rows that both are judged on; of the whole holdout where there is no champion to compare."""
+    import numpy as np
+
+    holdout, opponent = evaluation.holdout, evaluation.opponent
+    table, theirs, scores, labels = holdout.table, None, evaluation.scores, holdout.labels
+    gains = opponent.comparison.gains if opponent else None
+    if opponent is not None and opponent.scores is not None:
+        shared = np.isfinite(opponent.scores)
+        table, theirs = table.filter(shared), opponent.scores[shared]
+        scores, labels = scores[shared], labels[shared]
+    found = slices.slices_of(table, plan.spec.gates.slices)
+    return slices.described(found, labels, scores, theirs, gains.slices if gains else ())
 
 
 def _read(store: Store, preprocess: Manifest, output: str) -> pa.Table:
@@ -254,16 +307,20 @@ def _golden(model: Model, probe: pa.Table, holdout: pa.Table) -> pa.Table:
     return golden.append_column("__score", pa.array(scores))
 
 
-def _summary(evaluation: Evaluation, champion: Champion | None) -> dict[str, Any]:
+def _summary(evaluation: Evaluation, waived_by: WaivedBy | None) -> dict[str, Any]:
     opponent, judgement = evaluation.opponent, evaluation.judgement
     summary: dict[str, Any] = {
         "challenger": evaluation.challenger,
         "champion": opponent.evidence.get("metrics") if opponent else None,
-        "champion_version": champion.model_version if champion else None,
+        "champion_version": opponent.comparison.champion_version if opponent else None,
         "difference": opponent.comparison.difference if opponent else None,
         "baselines": evaluation.baselines,
         "verdict": judgement.verdict,
-        "sentence": judgement.sentence,
-        "status": judgement.status,
+        **({"refresh": True} if judgement.refresh else {}),
+        **({"warnings": list(judgement.warnings)} if judgement.warnings else {}),
     }
+    if waived_by is not None:
+        sentence = f"Waived by {waived_by.by}: {waived_by.reason.rstrip('.')}. What failed: {judgement.sentence}"
+        return {**summary, "sentence": sentence, "waived_by": waived_by.by, "status": "succeeded"}
+    summary |= {"sentence": judgement.sentence, "status": judgement.status}
     return summary if judgement.reason is None else {**summary, "reason": judgement.reason}

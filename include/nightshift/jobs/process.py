@@ -40,6 +40,8 @@ _RAISED: dict[str, type[NightshiftError]] = {
         errors.SpecError,
         errors.SettingsError,
         errors.DataError,
+        errors.DataNotBlessed,
+        errors.NotBlessed,
         errors.SourceError,
         errors.ValidationFailed,
         errors.PrepareError,

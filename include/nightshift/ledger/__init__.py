@@ -1,6 +1,8 @@
-"""The append-only record of every promotion and refusal; its head says who is champion."""
+"""The append-only record of every promotion, refusal, waiver, rollback and hold; it says who is champion."""
 
-from nightshift.ledger.entries import Candidate, Champion, Entry
+from nightshift.ledger.blessed import Blessed
+from nightshift.ledger.entries import Candidate, Champion, Entry, Waiver
 from nightshift.ledger.ledger import Ledger
+from nightshift.ledger.reigns import Obstacle, Roles
 
-__all__ = ["Candidate", "Champion", "Entry", "Ledger"]
+__all__ = ["Blessed", "Candidate", "Champion", "Entry", "Ledger", "Obstacle", "Roles", "Waiver"]

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, get_args
 
 from nightshift.errors import IntegrityError
+from nightshift.ledger import blessings
 from nightshift.plan import Interval, canonical_json, digest_of
 from nightshift.storage import Ref
 
-LEDGER_FORMAT = 1
+# Format 1 knew promotions and refusals only, without blessings, data and code; it is read for ever.
+LEDGER_FORMAT = 2
 GENESIS = "0" * 64
-Kind = Literal["promotion", "refusal"]
+Kind = Literal["promotion", "refusal", "waiver", "rollback", "hold", "resume"]
+# How the run key of a promotion by a person begins; a night's is a digest.
+BY_HAND = "by hand: "
+MOVES: tuple[Kind, ...] = ("promotion", "rollback")
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,57 @@ class Candidate:
     train: Ref
     mlflow_run_id: str
 
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "model_version": self.model_version,
+            "model_digest": self.model_digest,
+            "interval": [self.interval.start.isoformat(), self.interval.end.isoformat()],
+            "train": asdict(self.train),
+            "mlflow_run_id": self.mlflow_run_id,
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Candidate:
+        """Raises KeyError, TypeError or ValueError: It is not what ``to_dict`` gives."""
+        start, end = (datetime.fromisoformat(bound) for bound in raw["interval"])
+        return cls(
+            model_version=int(raw["model_version"]),
+            model_digest=raw["model_digest"],
+            interval=Interval(start, end),
+            train=Ref(**raw["train"]),
+            mlflow_run_id=raw["mlflow_run_id"],
+        )
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A blessing as the ledger keeps it.
+
+    Attributes:
+        ref: The version that carries it.
+        digest: sha256 of the blessing.
+        verdict: ``passed``, or ``waived``.
+    """
+
+    ref: Ref
+    digest: str
+    verdict: blessings.Verdict
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """One night's leave to ship in spite of a failed blessing.
+
+    Attributes:
+        interval: Key of the night's interval.
+        blessing: Which blessing.
+        expires: ISO date; the last day, in UTC, on which it counts.
+    """
+
+    interval: str
+    blessing: blessings.Kind
+    expires: str
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -44,12 +100,17 @@ class Entry:
         sequence: Its place, from 1, without gaps.
         previous: Digest of the entry before; 64 zeros for the first.
         kind: What happened.
-        at: ISO time in UTC, for people; nothing is ordered by it.
+        at: ISO time in UTC, for people and for ``champion --at``; nothing is ordered by it.
         by: The run id, or the user, that made it.
-        candidate: The model version it is about.
+        candidate: The model version it is about; None for waivers, holds and their release.
         from_version, to_version: The champion before and after; None where there was none.
         reason: Why, in one sentence.
         run_key: What makes it idempotent: a run key has at most one entry.
+        data: The preprocessed data that the version learned from.
+        code: Digest of the code that trained it.
+        blessings: What it was promoted with, by kind.
+        waiver: What was waived.
+        format: Which fields it has.
     """
 
     sequence: int
@@ -57,57 +118,82 @@ class Entry:
     kind: Kind
     at: str
     by: str
-    candidate: Candidate
+    candidate: Candidate | None
     from_version: int | None
     to_version: int | None
     reason: str
     run_key: str
+    data: Ref | None = None
+    code: str | None = None
+    blessings: Mapping[str, Stamp] = field(default_factory=dict)
+    waiver: Waiver | None = None
+    format: int = LEDGER_FORMAT
 
     @property
     def digest(self) -> str:
         """sha256 of the entry's canonical text; the next entry carries it."""
         return digest_of(self._body())
 
+    @property
+    def about(self) -> Candidate:
+        """The model version of a promotion, refusal or rollback."""
+        assert self.candidate is not None, f"a {self.kind} is about no version"
+        return self.candidate
+
+    @property
+    def by_a_person(self) -> bool:
+        """Whether somebody did it at the command line, rather than a night by itself."""
+        return self.kind not in ("promotion", "refusal") or self.run_key.startswith(BY_HAND)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry with its digest, as it is stored."""
+        return {**self._body(), "digest": self.digest}
+
     def _body(self) -> dict[str, Any]:
-        about = self.candidate
-        return {
-            "format": LEDGER_FORMAT,
+        body: dict[str, Any] = {
+            "format": self.format,
             "sequence": self.sequence,
             "previous": self.previous,
             "kind": self.kind,
             "at": self.at,
             "by": self.by,
-            "model_version": about.model_version,
-            "model_digest": about.model_digest,
-            "interval": [about.interval.start.isoformat(), about.interval.end.isoformat()],
-            "train": vars(about.train),
-            "mlflow_run_id": about.mlflow_run_id,
             "from": self.from_version,
             "to": self.to_version,
             "reason": self.reason,
             "run_key": self.run_key,
+            **(self.candidate.to_dict() if self.candidate else {}),
+        }
+        if self.format == 1:
+            return body
+        return {
+            **body,
+            "data": asdict(self.data) if self.data else None,
+            "code": self.code,
+            "blessings": {kind: asdict(stamp) for kind, stamp in self.blessings.items()},
+            "waiver": asdict(self.waiver) if self.waiver else None,
         }
 
     def to_json(self) -> bytes:
         """The stored form: the entry with its own digest, so that damage to the last entry shows too."""
-        return canonical_json({**self._body(), "digest": self.digest})
+        return canonical_json(self.to_dict())
 
     @classmethod
     def from_json(cls, data: bytes, *, name: str) -> Entry:
         """Read a stored entry.
 
         Raises:
-            IntegrityError: The bytes are not an entry of this format, or were changed.
+            IntegrityError: The bytes are not an entry of a known format, or were changed.
         """
         try:
             raw = json.loads(data)
-            claimed = raw.pop("digest")
-            entry = cls._from_body(raw)
+            claimed, written, kind = raw.pop("digest"), raw["format"], raw["kind"]
+            known = written in range(1, LEDGER_FORMAT + 1) and kind in get_args(Kind)
+            entry = cls._from_body(raw) if known else None
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(f"{name} is not a readable ledger entry: {error}", hint=RESTORE) from error
-        if raw["format"] != LEDGER_FORMAT or entry.kind not in get_args(Kind):
+        if entry is None:
             raise IntegrityError(
-                f"{name} is a {entry.kind} entry of ledger format {raw['format']}, which this version cannot read.",
+                f"{name} is a {kind} entry of ledger format {written}, which this version cannot read.",
                 hint="a newer Nightshift wrote it; use that one",
             )
         if digest_of(raw) != claimed:
@@ -116,24 +202,25 @@ class Entry:
 
     @classmethod
     def _from_body(cls, raw: Mapping[str, Any]) -> Entry:
-        start, end = (datetime.fromisoformat(bound) for bound in raw["interval"])
         return cls(
             sequence=int(raw["sequence"]),
             previous=raw["previous"],
             kind=raw["kind"],
             at=raw["at"],
             by=raw["by"],
-            candidate=Candidate(
-                model_version=int(raw["model_version"]),
-                model_digest=raw["model_digest"],
-                interval=Interval(start, end),
-                train=Ref(**raw["train"]),
-                mlflow_run_id=raw["mlflow_run_id"],
-            ),
+            candidate=Candidate.from_dict(raw) if "model_version" in raw else None,
             from_version=raw["from"],
             to_version=raw["to"],
             reason=raw["reason"],
             run_key=raw["run_key"],
+            data=Ref(**raw["data"]) if raw.get("data") else None,
+            code=raw.get("code"),
+            blessings={
+                kind: Stamp(Ref(**stamp["ref"]), stamp["digest"], stamp["verdict"])
+                for kind, stamp in raw.get("blessings", {}).items()
+            },
+            waiver=Waiver(**raw["waiver"]) if raw.get("waiver") else None,
+            format=raw["format"],
         )
 
 
@@ -142,16 +229,18 @@ RESTORE = "restore the object from a backup or an older object version; never ed
 
 @dataclass(frozen=True)
 class Champion(Candidate):
-    """A model version that was promoted.
+    """A model version in the champion's place.
 
     Attributes:
-        sequence: The ledger entry that promoted it.
+        sequence: The ledger entry that put it there: a promotion or a rollback.
         promoted_at: ISO time in UTC of that entry.
+        how: Which of the two.
     """
 
     sequence: int
     promoted_at: str
+    how: Kind = "promotion"
 
     @classmethod
     def of(cls, entry: Entry) -> Champion:
-        return cls(**vars(entry.candidate), sequence=entry.sequence, promoted_at=entry.at)
+        return cls(**vars(entry.about), sequence=entry.sequence, promoted_at=entry.at, how=entry.kind)

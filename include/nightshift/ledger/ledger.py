@@ -11,14 +11,21 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import Any, TypeVar
 
 from nightshift.errors import IntegrityError, Overtaken
-from nightshift.ledger.entries import GENESIS, RESTORE, Candidate, Champion, Entry, Kind
+from nightshift.ledger import blessings, reigns
+from nightshift.ledger.blessed import Blessed
+from nightshift.ledger.blessings import WaivedBy
+from nightshift.ledger.entries import BY_HAND, GENESIS, MOVES, RESTORE, Candidate, Champion, Entry, Kind, Waiver
+from nightshift.ledger.reigns import Obstacle
 from nightshift.plan import Interval
-from nightshift.storage import Store
+from nightshift.storage import Manifest, Ref, Store
+from nightshift.storage.crash_points import crash_point
 
 log = logging.getLogger(__name__)
+Composed = TypeVar("Composed")
 
 FOLDER = "ledger"
 ENTRY_NAME = re.compile(r"(\d{9})\.json")
@@ -37,6 +44,7 @@ class Ledger:
     """
 
     def __init__(self, store: Store) -> None:
+        self.store = store
         self._objects = store.objects
         self._known: list[Entry] = []
 
@@ -73,82 +81,194 @@ class Ledger:
         return with_run_key(self.entries(), run_key)
 
     def champions(self) -> list[Champion]:
-        """Every promotion, oldest first; the last one is the champion."""
-        return promotions(self.entries())
+        """Every promotion and rollback, oldest first; the last one is the champion."""
+        return reigns.champions(self.entries())
 
     def champion(self) -> Champion | None:
-        """The model version that the head of the ledger names, or None before the first promotion."""
+        """The model version that the ledger names, or None before the first promotion."""
         found = self.champions()
         return found[-1] if found else None
 
     def champion_for(self, interval: Interval, *, other_than: str | None = None) -> Champion | None:
-        """The champion that a model built for an interval has to be compared with.
-
-        The newest promotion, by interval end and then by sequence, of an interval that ends no later. A
-        night that runs again after its own promotion passes its model's digest, and meets the same
-        opponent as the first time.
+        """The champion that a model built for an interval has to be compared with; see ``reigns.opponent``.
 
         Args:
             interval: The night's interval.
-            other_than: A model digest to leave out.
+            other_than: Digest of the night's model: a night that runs again meets the same opponent as the first time.
         """
-        found = [
-            champion
-            for champion in self.champions()
-            if champion.interval.end <= interval.end and champion.model_digest != other_than
-        ]
-        return max(found, key=lambda champion: (champion.interval.end, champion.sequence), default=None)
+        return reigns.opponent(self.entries(), interval, other_than)
 
-    # -- writing -------------------------------------------------------------------------------------
+    def waiver(self, blessing: blessings.Kind, interval: Interval, *, today: date | None = None) -> WaivedBy | None:
+        """The waiver that a gate honours for a night, or None.
 
-    def promote(self, candidate: Candidate, *, reason: str, by: str, run_key: str) -> Entry | None:
-        """Make a model version the champion.
+        Args:
+            blessing: The kind of blessing that would fail.
+            interval: The night's interval.
+            today: The date in UTC; a waiver counts up to and on its last day.
+        """
+        return reigns.waiver(self.entries(), blessing, interval, today=today or datetime.now(UTC).date())
+
+    def hold(self) -> Entry | None:
+        """The rollback or hold that stops automatic promotion, or None."""
+        return reigns.hold(self.entries())
+
+    def obstacle(self, candidate: Candidate, opponent: int | None) -> Obstacle | None:
+        """What stands in the way of an automatic promotion of a fit version, as far as anybody knows now.
 
         Args:
             candidate: The version.
+            opponent: The champion that it was judged against.
+        """
+        return reigns.obstacle(self.entries(), candidate, opponent)
+
+    def protected(self) -> list[Ref]:
+        """What retention must keep: every champion's model, and the blessings it was promoted with."""
+        moves = [entry for entry in self.entries() if entry.kind in MOVES]
+        stamps = [stamp.ref for entry in moves for stamp in entry.blessings.values()]
+        return [*(entry.about.train for entry in moves), *stamps]
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def promote(self, blessed: Blessed, *, reason: str, by: str, run_key: str) -> Entry | Obstacle:
+        """Make a version the champion, as a night does it by itself.
+
+        Args:
+            blessed: The version with its three blessings.
             reason: Why, in one sentence.
-            by: Run id or user.
+            by: The run id.
             run_key: An entry that already has it is given back, and nothing is added.
 
         Returns:
-            Its entry, or None if the champion is of a newer interval: that one stays.
+            Its entry, or what stands in the way: a hold, a champion of a newer night, or another champion than the
+            one that the version was judged against. Nothing is added then.
 
         Raises:
+            NotBlessed: A waiver that it depends on is not in this ledger, or has expired; nothing was added.
             IntegrityError: The ledger is damaged; nothing was added.
             Overtaken: Other writers won every try.
             StorageError: The store failed; another try settles whether the entry is there.
         """
 
-        def compose(entries: Sequence[Entry]) -> Entry | None:
-            champions = promotions(entries)
-            if champions and champions[-1].interval.end > candidate.interval.end:
-                return None
-            return _next(entries, "promotion", candidate, reason=reason, by=by, run_key=run_key)
+        def compose(entries: Sequence[Entry]) -> Entry | Obstacle:
+            obstacle = reigns.obstacle(entries, blessed.candidate, blessed.opponent)
+            return obstacle or _promotion(entries, blessed, reason=reason, by=by, run_key=run_key)
 
         return self._append(compose, run_key)
 
-    def refuse(self, candidate: Candidate, *, reason: str, by: str, run_key: str) -> Entry:
+    def promote_by_hand(self, blessed: Blessed, *, seen: int, reason: str, by: str) -> Entry | Obstacle:
+        """Make a version the champion because a person says so: also during a hold, which stays.
+
+        Args:
+            blessed: The version with its three blessings.
+            seen: Sequence of the entry that made the champion whom the person saw; 0 for none.
+            reason: Why.
+            by: Who.
+
+        Returns:
+            Its entry, or the newer night's champion that it cannot replace.
+
+        Raises:
+            Overtaken: The champion has changed since; nothing was added. Other errors are those of ``promote``.
+        """
+        run_key = f"{BY_HAND}v{blessed.candidate.model_version} after entry {seen}"
+
+        def compose(entries: Sequence[Entry]) -> Entry | Obstacle:
+            _require_unchanged(entries, seen)
+            obstacle = reigns.superseded(entries, blessed.candidate)
+            return obstacle or _promotion(entries, blessed, reason=reason, by=by, run_key=run_key)
+
+        return self._append(compose, run_key)
+
+    def refuse(
+        self, candidate: Candidate, *, reason: str, by: str, run_key: str, train: Manifest | None = None
+    ) -> Entry:
         """Record that a model version was refused; the champion stays.
 
-        Arguments and errors are those of ``promote``.
+        Args:
+            candidate: The version.
+            reason: Why, in one sentence.
+            by: The run id.
+            run_key: An entry that already has it is given back, and nothing is added.
+            train: What train published, for data and code.
+
+        Raises:
+            IntegrityError, Overtaken or StorageError: As for ``promote``.
         """
+        made_of = {} if train is None else {"data": train.inputs.get("preprocess"), "code": train.code}
 
         def compose(entries: Sequence[Entry]) -> Entry:
-            return _next(entries, "refusal", candidate, reason=reason, by=by, run_key=run_key)
+            return _next(entries, "refusal", candidate, reason=reason, by=by, run_key=run_key, **made_of)
 
-        entry = self._append(compose, run_key)
-        assert entry is not None
-        return entry
+        return self._append(compose, run_key)
 
-    def _append(self, compose: Callable[[Sequence[Entry]], Entry | None], run_key: str) -> Entry | None:
+    def roll_back(self, to: Champion, *, seen: Champion, reason: str, by: str) -> Entry:
+        """Make an earlier champion the champion again, and hold automatic promotion.
+
+        Args:
+            to: One of ``champions``.
+            seen: The champion that is to go.
+            reason: Why.
+            by: Who.
+
+        Raises:
+            Overtaken: Another is champion by now; nothing was added. Other errors are those of ``promote``.
+        """
+        run_key = f"rollback to v{to.model_version} after entry {seen.sequence}"
+
+        def compose(entries: Sequence[Entry]) -> Entry:
+            _require_unchanged(entries, seen.sequence)
+            origin = entries[to.sequence - 1]
+            return _next(
+                entries, "rollback", origin.about, reason=reason, by=by, run_key=run_key,
+                data=origin.data, code=origin.code, blessings=origin.blessings,
+            )  # fmt: skip
+
+        return self._append(compose, run_key)
+
+    def put_on_hold(self, *, reason: str, by: str) -> Entry:
+        """Stop automatic promotion; gives the hold that stands already, if there is one. Errors as for ``promote``."""
+
+        def compose(entries: Sequence[Entry]) -> Entry:
+            run_key = f"hold after entry {len(entries)}"
+            return reigns.hold(entries) or _next(entries, "hold", None, reason=reason, by=by, run_key=run_key)
+
+        return self._append(compose)
+
+    def resume(self, *, reason: str, by: str) -> Entry | None:
+        """Let nights promote again; None if nothing is on hold. Errors as for ``promote``."""
+
+        def compose(entries: Sequence[Entry]) -> Entry | None:
+            held = reigns.hold(entries)
+            if held is None:
+                return None
+            run_key = f"resume after entry {held.sequence}"
+            return _next(entries, "resume", None, reason=reason, by=by, run_key=run_key)
+
+        return self._append(compose)
+
+    def waive(self, waiver: Waiver, *, reason: str, by: str) -> Entry:
+        """Let one night ship in spite of a failed blessing. Errors as for ``promote``."""
+
+        def compose(entries: Sequence[Entry]) -> Entry:
+            run_key = f"waiver of {waiver.blessing} for {waiver.interval} after entry {len(entries)}"
+            return _next(entries, "waiver", None, reason=reason, by=by, run_key=run_key, waiver=waiver)
+
+        return self._append(compose)
+
+    def _append(self, compose: Callable[[Sequence[Entry]], Composed], run_key: str | None = None) -> Composed | Entry:
+        """Add the entry that follows from the newest ones; what is composed but no new entry is given back."""
         for _ in range(TRIES):
             entries = self.entries()
-            there = with_run_key(entries, run_key)
-            entry = there or compose(entries)
-            if there is not None or entry is None:
+            there = None if run_key is None else with_run_key(entries, run_key)
+            if there is not None:
+                return there
+            entry = compose(entries)
+            if not isinstance(entry, Entry) or entry.sequence <= len(entries):
                 return entry
+            crash_point("before_entry", FOLDER)
             if self._objects.create(entry_name(entry.sequence), entry.to_json()):
-                log.info("ledger entry %d: %s of v%d", entry.sequence, entry.kind, entry.candidate.model_version)
+                crash_point("after_entry", FOLDER)
+                log.info("ledger entry %d: %s", entry.sequence, entry.kind)
                 return entry
             log.debug("ledger entry %d went to another writer", entry.sequence)
         raise Overtaken(
@@ -171,18 +291,42 @@ class Ledger:
         return self._objects.uri(entry_name(sequence))
 
 
-def promotions(entries: Sequence[Entry]) -> list[Champion]:
-    return [Champion.of(entry) for entry in entries if entry.kind == "promotion"]
-
-
 def with_run_key(entries: Sequence[Entry], run_key: str) -> Entry | None:
     return next((entry for entry in entries if entry.run_key == run_key), None)
 
 
-def _next(entries: Sequence[Entry], kind: Kind, candidate: Candidate, *, reason: str, by: str, run_key: str) -> Entry:
+def _require_unchanged(entries: Sequence[Entry], seen: int) -> None:
+    """Raises Overtaken: The champion was made by another entry than the one that was seen."""
+    line = reigns.champions(entries)
+    if line and line[-1].sequence != seen:
+        raise Overtaken(
+            f"v{line[-1].model_version} became champion meanwhile (ledger entry {line[-1].sequence}): nothing moved.",
+            hint="look at nightshift history, and decide again",
+        )
+
+
+def _promotion(entries: Sequence[Entry], blessed: Blessed, *, reason: str, by: str, run_key: str) -> Entry:
+    """Raises NotBlessed: A waiver is not in the ledger, or has expired."""
+    for blessing in blessed.blessings.values():
+        reigns.require_waiver(entries, blessing, blessed.candidate)
+    return _next(
+        entries, "promotion", blessed.candidate, reason=reason, by=by, run_key=run_key,
+        data=blessed.data, code=blessed.code, blessings=dict(blessed.stamps),
+    )  # fmt: skip
+
+
+def _next(
+    entries: Sequence[Entry],
+    kind: Kind,
+    candidate: Candidate | None,
+    *,
+    reason: str,
+    by: str,
+    run_key: str,
+    **more: Any,
+) -> Entry:
     """The entry that would follow these."""
-    champions = promotions(entries)
-    before = champions[-1].model_version if champions else None
+    before = reigns.roles(entries).champion
     return Entry(
         sequence=len(entries) + 1,
         previous=entries[-1].digest if entries else GENESIS,
@@ -191,7 +335,8 @@ def _next(entries: Sequence[Entry], kind: Kind, candidate: Candidate, *, reason:
         by=by,
         candidate=candidate,
         from_version=before,
-        to_version=candidate.model_version if kind == "promotion" else before,
+        to_version=candidate.model_version if candidate and kind in MOVES else before,
         reason=reason,
         run_key=run_key,
+        **more,
     )

@@ -1,4 +1,4 @@
-"""The stage: views, prepare, accounts, fit, write."""
+"""The stage: views, prepare, accounts, fit, write, bless."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataError, IntegrityError
+from nightshift.ledger import Ledger
 from nightshift.plan import Plan
 from nightshift.preprocess.accounting import Accounts, check_windows, count_rows
+from nightshift.preprocess.blessing import bless
+from nightshift.preprocess.history import earlier_nights
 from nightshift.preprocess.keys import check_keys
 from nightshift.preprocess.prepared import (
     FEATURES,
@@ -24,6 +27,7 @@ from nightshift.preprocess.prepared import (
     prepare,
 )
 from nightshift.preprocess.probe import probe_rows
+from nightshift.preprocess.tables import read
 from nightshift.preprocess.views import ROWS, days_of, register
 from nightshift.spark import session
 from nightshift.stage import StageIO, StageResult, once
@@ -31,11 +35,11 @@ from nightshift.storage import Attempt
 from nightshift.transforms import Transforms
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger(__name__)
 
+STAGE = "preprocess"
 PROBE = "probe"
 ROWS_PER_FILE = 100_000
 MOST_FILES = 200
@@ -46,14 +50,19 @@ def run(plan: Plan, io: StageIO) -> StageResult:
 
     Publishes the tables ``train`` and ``holdout`` (labelled rows of their windows, sorted by key) and
     ``probe`` (at most 200 rows), each with the request columns, ``__time``, ``__label`` (0, 1; null in
-    probe) and the vector ``__features`` (float32), and ``transforms.json``.
+    probe) and the vector ``__features`` (float32), ``transforms.json``, the data blessing and the numbers that
+    later nights are compared with.
 
     Raises:
         PrepareError: The prepare SQL fails, or does what it must not do.
         DataError: A window has no labelled row, or only one class.
+        DataNotBlessed: A check of the windows fails, and no waiver in the ledger covers it.
         IntegrityError: An input is not what was published.
     """
-    inputs = io.given("validate").inputs
+    validated = io.given("validate")
+    inputs = validated.inputs
+    history = earlier_nights(io.store, plan, STAGE)
+    waiver = Ledger(io.store).waiver("data", plan.interval)
 
     def build(attempt: Attempt) -> Mapping[str, Any]:
         days = days_of(plan, io.store, inputs)
@@ -61,12 +70,15 @@ def run(plan: Plan, io: StageIO) -> StageResult:
         app = f"{plan.model} preprocess {plan.interval.key}"
         with session(app, threads=plan.threads, scratch=io.scratch, rows=rows, storage=plan.storage) as spark:
             rows_in = register(spark, io.store, plan, days, inputs)
-            return _build(spark, plan, io, attempt, rows_in)
+            result = _build(spark, plan, attempt, rows_in)
+        blessing = bless(plan, attempt, validated, history, waiver)
+        return {**result, "blessing": blessing.verdict, "checks_failed": len(blessing.failed)}
 
-    return once(plan, io, "preprocess", inputs, build)
+    also = {"history": history.digest} | ({"waiver": waiver.key} if waiver else {})
+    return once(plan, io, STAGE, inputs, build, also=also)
 
 
-def _build(spark: SparkSession, plan: Plan, io: StageIO, attempt: Attempt, rows_in: int) -> Mapping[str, Any]:
+def _build(spark: SparkSession, plan: Plan, attempt: Attempt, rows_in: int) -> Mapping[str, Any]:
     prepared = prepare(spark, plan)
     prepared.frame.persist()
     try:
@@ -155,23 +167,11 @@ def _write(
 
 
 def _write_probe(spark: SparkSession, prepared: Prepared, transforms: Transforms, attempt: Attempt) -> None:
-    train = _read(attempt, TRAIN, columns=[*prepared.columns, TIME])
+    train = read(attempt, TRAIN, columns=[*prepared.columns, TIME])
     rows = probe_rows(train, transforms.request_columns, transforms.to_json())
     # Handed over in memory: executors on other machines do not see this one's disk.
     frame = spark.createDataFrame(rows).selectExpr("*", f"CAST(NULL AS TINYINT) AS {LABEL}")
     _write(frame, prepared, transforms, attempt, PROBE, rows=rows.num_rows)
-
-
-def _read(attempt: Attempt, name: str, *, columns: list[str]) -> pa.Table:
-    """Columns of a table of this attempt, in the order of its files."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    objects = attempt.store.objects
-    files = sorted(found.name for found in objects.walk(f"{attempt.folder}/{name}") if found.name.endswith(".parquet"))
-    table = pa.concat_tables(pq.read_table(pa.BufferReader(objects.read(path)), columns=columns) for path in files)
-    # Spark notes the schema of its whole table in the metadata, and would believe it when it reads this one.
-    return table.replace_schema_metadata()
 
 
 def _result(accounts: Accounts, transforms: Transforms, attempt: Attempt) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 from nightshift.model.session import Scorer
 from nightshift.plan import Plan, canonical_json
 from nightshift.register.parity_gate import require_parity
-from nightshift.register.submission import describe, registered_name
+from nightshift.register.submission import describe
+from nightshift.registry import registered_name
 from nightshift.registry.mlflow_registry import Registry
 from nightshift.stage import StageIO, StageResult, once
 from nightshift.storage import Attempt
@@ -44,7 +45,7 @@ def _register(plan: Plan, io: StageIO, attempt: Attempt) -> Mapping[str, Any]:
     log.info("graph and booster agree on %d rows to %.1e", parity.rows, parity.max_diff)
 
     submission = describe(plan, io, scorer, parity)
-    registry = Registry(plan.mlflow_uri, registered_name(plan))
+    registry = Registry(plan.mlflow_uri, registered_name(env=plan.env, model=plan.model))
     registered = registry.register(submission, io.scratch)
     summary = {
         "model_name": registry.model,

@@ -17,11 +17,6 @@ METRICS = ("roc_auc", "average_precision", "log_loss", "brier", "precision", "re
 EXAMPLE_ROWS = 2
 
 
-def registered_name(plan: Plan) -> str:
-    """Name in MLflow: environments that share a server keep apart."""
-    return f"{plan.env}-{plan.model}"
-
-
 def run_key(plan: Plan, io: StageIO) -> str:
     """Key of one registration: the same model with the same evaluation is the same version.
 

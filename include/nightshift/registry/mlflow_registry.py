@@ -265,44 +265,6 @@ class Registry:
             self._client.delete_model_version(self.model, str(made.version))
         return int(first.version)
 
-    # -- roles and files -----------------------------------------------------------------------------
-
-    def set_roles(self, *, champion: int | None, challenger: int | None = None, previous: int | None = None) -> None:
-        """Make the aliases say who has which role; a role that nobody has loses its alias.
-
-        A version that this registry does not have is left out with a warning: the ledger is older than it.
-
-        Args:
-            champion: Version that serves.
-            challenger: Version that wants to.
-            previous: Version that served before.
-        """
-        roles = {"champion": champion, "challenger": challenger, "previous": previous}
-        with answering(self.uri, f"set the aliases of {self.model}"):
-            aliases = self._aliases()
-            for alias, version in roles.items():
-                if version is None and alias in aliases:
-                    self._client.delete_registered_model_alias(self.model, alias)
-                elif version is not None and aliases.get(alias) != version:
-                    self._set_alias(alias, version)
-
-    def roles(self) -> dict[str, int]:
-        """Versions by alias, as MLflow has them now."""
-        with answering(self.uri, f"read the aliases of {self.model}"):
-            return self._aliases()
-
-    def _aliases(self) -> dict[str, int]:
-        with allowing("RESOURCE_DOES_NOT_EXIST"):
-            found = self._client.get_registered_model(self.model)
-            return {alias: int(version) for alias, version in found.aliases.items()}
-        return {}
-
-    def _set_alias(self, alias: str, version: int) -> None:
-        with allowing("RESOURCE_DOES_NOT_EXIST"):
-            self._client.set_registered_model_alias(self.model, alias, str(version))
-            return
-        log.warning("%s has no v%d in %s; the alias %s is left as it is", self.model, version, shown(self.uri), alias)
-
     def log_artifact(self, run_id: str, path: Path) -> None:
         """Add a local file to a run."""
         with answering(self.uri, f"store {path.name}"):

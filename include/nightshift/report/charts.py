@@ -271,6 +271,21 @@ def dots(challenger: float, champion: float | None, *, low: float, high: float, 
     return element("svg", join(parts), class_="dots", aria_hidden="true")
 
 
+def interval(value: float, lower: float, upper: float, *, margin: float) -> Markup:
+    """A gain and its interval, with zero as a tick and the allowed loss as a shorter one; a reach of its own."""
+    reach = max(abs(lower), abs(upper), 1.3 * margin) or 1.0
+    scale = Scale((-reach, reach), (3, 97))
+    zero, allowed, here = (_percent(scale(place)) for place in (0.0, -margin, value))
+    parts = [
+        element("line", x1="0", x2="100%", y1="50%", y2="50%", class_="rail"),
+        element("line", x1=zero, x2=zero, y1="0", y2="100%", class_="overall"),
+        element("line", x1=allowed, x2=allowed, y1="0", y2="100%", class_="allowed"),
+        element("line", x1=_percent(scale(lower)), x2=_percent(scale(upper)), y1="50%", y2="50%", class_="reach"),
+        element("circle", cx=here, cy="50%", r=5, class_="dot challenger"),
+    ]
+    return element("svg", join(parts), class_="dots", aria_hidden="true")
+
+
 def _percent(value: float) -> str:
     return f"{number(value)}%"
 

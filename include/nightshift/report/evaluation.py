@@ -15,7 +15,26 @@ CHECK_NAMES = {
     "majority": "Guessing",
     "majority_log_loss": "Majority’s log loss",
     "champion": "Champion",
+    "best_single_feature": "Best single feature",
+    "log_loss": "Log loss",
+    "calibration": "Calibration",
+    "slices": "Slices",
+    "anchor": "Slow decline",
+    "fairness": "Fairness",
 }
+VERDICT_WORDS = {
+    "first": "first model",
+    "better": "better",
+    "not_worse": "not worse",
+    "worse": "worse",
+    "undecided": "undecided",
+    "not_comparable": "not comparable",
+}
+GAINS = (
+    ("deciding", "ROC AUC", "margin"),
+    ("log_loss", "Log loss", "log_loss_margin"),
+    ("calibration", "Calibration error", "calibration_margin"),
+)
 COMPARED = (
     ("roc_auc", "ROC AUC", "higher is better"),
     ("average_precision", "Average precision", "higher is better"),
@@ -36,9 +55,28 @@ class Check:
 
     name: str
     passed: bool
-    value: float | None
-    bound: float | None
+    value: float | str | None
+    bound: float | str | None
     text: str
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What the challenger gains, with its interval; positive is good, whatever the metric.
+
+    Attributes:
+        name: The metric.
+        margin: The spec's key of the loss that does not matter.
+        value, lower, upper: The gain.
+        confidence: Of the interval.
+    """
+
+    name: str
+    margin: str
+    value: float
+    lower: float
+    upper: float
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -64,6 +102,7 @@ class Slice:
     positives: int
     challenger: float | None
     champion: float | None
+    gain: Gain | None = None
 
     @property
     def share(self) -> float:
@@ -81,6 +120,12 @@ class Evaluation:
         obstacle: Why it could not.
         threshold: The challenger's.
         sentence: The gate's own words.
+        verdict: How the challenger stands against the champion, in a word or two.
+        gains: What the challenger gains; empty where there is nothing to compare.
+        days: Days that both were judged on.
+        expected: Promotions per 30 nights like this one if nothing had changed.
+        warnings: What refuses nothing, and should be looked at.
+        waived_by: Who took responsibility for what failed, and why.
         checks, compared, curves, calibration, scores, slices: The evidence, in the page's order.
         single_feature: Name of the best single feature.
     """
@@ -101,6 +146,12 @@ class Evaluation:
     scores: tuple[ScoreBin, ...]
     slices: tuple[Slice, ...]
     single_feature: str | None
+    verdict: str = ""
+    gains: tuple[Gain, ...] = ()
+    days: int | None = None
+    expected: float | None = None
+    warnings: tuple[str, ...] = ()
+    waived_by: str | None = None
 
     @classmethod
     def read(cls, raw: Json) -> Evaluation:
@@ -128,12 +179,37 @@ class Evaluation:
             scores=tuple(_scores(raw.get("histogram") or {})),
             slices=tuple(_slice(one) for one in raw.get("slices") or ()),
             single_feature=single.get("feature"),
+            verdict=_verdict(raw),
+            gains=tuple(_gains(champion.get("gains") or {})),
+            days=((champion.get("gains") or {}).get("deciding") or {}).get("days"),
+            expected=champion.get("expected_promotions_per_30"),
+            warnings=tuple(raw.get("warnings") or ()),
+            waived_by=_waived(raw.get("waived_by")),
         )
 
 
 def _check(raw: Json) -> Check:
     name = CHECK_NAMES.get(raw["name"], str(raw["name"]).replace("_", " ").capitalize())
     return Check(name, bool(raw["passed"]), raw.get("value"), raw.get("bound"), raw.get("text", ""))
+
+
+def _verdict(raw: Json) -> str:
+    word = VERDICT_WORDS.get(raw.get("verdict", ""), "")
+    return f"{word}, a refresh" if raw.get("refresh") else word
+
+
+def _waived(raw: Json | None) -> str | None:
+    return None if raw is None else f"{raw['by']}: {raw['reason']}"
+
+
+def _gains(raw: Json) -> Iterable[Gain]:
+    for key, name, margin in GAINS:
+        if raw.get(key):
+            yield _gain(raw[key], name, margin)
+
+
+def _gain(raw: Json, name: str, margin: str) -> Gain:
+    return Gain(name, margin, raw["value"], raw["lower"], raw["upper"], raw["confidence"])
 
 
 def _compared(ours: Json, theirs: Json, single: Json, majority: Json) -> Iterable[Compared]:
@@ -175,5 +251,11 @@ def _scores(raw: Json) -> Iterable[ScoreBin]:
 
 def _slice(raw: Json) -> Slice:
     return Slice(
-        raw["column"], str(raw["value"]), raw["rows"], raw["positives"], raw.get("roc_auc"), raw.get("champion_roc_auc")
+        column=raw["column"],
+        value=str(raw["value"]),
+        rows=raw["rows"],
+        positives=raw["positives"],
+        challenger=raw.get("roc_auc"),
+        champion=raw.get("champion_roc_auc"),
+        gain=_gain(raw["gain"], "ROC AUC", "margin") if raw.get("gain") else None,
     )

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from nightshift.errors import NightshiftError
@@ -17,6 +18,8 @@ from nightshift.stage import StageResult
 from nightshift.storage import Manifest, Store
 
 log = logging.getLogger(__name__)
+
+RECENT = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Evidence:
         card: ``model.json`` of the challenger; empty likewise.
         verdict: validate's ``verdict.json``; empty likewise.
         days: Validated days of the window, oldest first.
+        recent: Promotions and refusals of the 30 nights up to this one; None if the ledger cannot be read.
     """
 
     plan: Plan
@@ -42,6 +46,7 @@ class Evidence:
     card: Mapping[str, Any] = field(default_factory=dict)
     verdict: Mapping[str, Any] = field(default_factory=dict)
     days: tuple[DayBar, ...] = ()
+    recent: tuple[int, int] | None = None
 
     @classmethod
     def collect(cls, plan: Plan, store: Store, results: Results) -> Evidence:
@@ -67,6 +72,7 @@ class Evidence:
             card=_json(store, manifests.get("train"), "model.json"),
             verdict=_json(store, manifests.get("validate"), "verdict.json"),
             days=_days(plan, store, manifests),
+            recent=_recent(plan, store),
         )
 
     def summary(self, stage: str) -> Mapping[str, Any]:
@@ -117,6 +123,21 @@ def _champion(store: Store) -> int | None:
         log.warning("the report does not know the champion: %s", error.message)
         return None
     return champion.model_version if champion is not None else None
+
+
+def _recent(plan: Plan, store: Store) -> tuple[int, int] | None:
+    """Nights with a promotion, and nights with nothing but a refusal."""
+    try:
+        entries = Ledger(store).entries()
+    except NightshiftError as error:
+        log.warning("the report does not know the last nights: %s", error.message)
+        return None
+    end = plan.interval.end
+    kinds: dict[str, set[datetime]] = {"promotion": set(), "refusal": set()}
+    for entry in entries:
+        if entry.kind in kinds and end - RECENT < entry.about.interval.end <= end:
+            kinds[entry.kind].add(entry.about.interval.end)
+    return len(kinds["promotion"]), len(kinds["refusal"] - kinds["promotion"])
 
 
 def _newest(store: Store, dataset: str, interval: str) -> Manifest | None:

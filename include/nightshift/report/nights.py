@@ -96,7 +96,7 @@ def _night(store: Store, interval: str, entries: list[Entry]) -> Night | None:
         return None
     validate = dict(stages["validate"].result) if "validate" in stages else {}
     evaluate = dict(stages["evaluate"].result) if "evaluate" in stages else {}
-    promoted = any(entry.kind == "promotion" and entry.candidate.interval.key == interval for entry in entries)
+    promoted = any(entry.kind == "promotion" and entry.about.interval.key == interval for entry in entries)
     verdict, reason = _verdict(stages, report, promoted=promoted)
     register = stages["register"].result if "register" in stages else {}
     return Night(

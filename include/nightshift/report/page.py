@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from nightshift.plan import STAGES
 from nightshift.report import charts
-from nightshift.report.evaluation import Evaluation, Slice
+from nightshift.report.evaluation import Evaluation, Gain, Slice
 from nightshift.report.evidence import Evidence
 from nightshift.report.facts import facts
 from nightshift.spec.values import format_duration
@@ -82,6 +82,7 @@ def html(evidence: Evidence) -> str:
         evaluation=evaluation,
         pictures=_pictures(evidence, evaluation),
         slices=_slices(evaluation),
+        gains=_gains(evidence, evaluation),
         importances=_importances(evidence.card),
         stages=_stages(evidence),
         facts=_facts(evidence),
@@ -110,7 +111,12 @@ def _template() -> Template:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        percent=_percent, count=_count, metric=_metric, signed=_signed, short=lambda digest: digest[:12]
+        percent=_percent,
+        count=_count,
+        metric=_metric,
+        shown=_shown,
+        signed=_signed,
+        short=lambda digest: digest[:12],
     )
     return environment.get_template("run.html")
 
@@ -125,6 +131,10 @@ def _percent(share: float) -> str:
 
 def _metric(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
+
+
+def _shown(value: float | str | None) -> str:
+    return value if isinstance(value, str) else _metric(value)
 
 
 def _signed(value: float | None) -> str:
@@ -142,7 +152,12 @@ def _figures(evidence: Evidence, evaluation: Evaluation | None) -> list[Figure]:
         if evaluation.champion_auc is not None and evaluation.challenger_auc is not None:
             gain = evaluation.challenger_auc - evaluation.champion_auc
             margin = evidence.plan.spec.gates.versus_champion.margin
-            made.append(Figure("Against the champion", _signed(gain), f"may lose {margin:g} at most"))
+            tested = next((one for one in evaluation.gains if one.margin == "margin"), None)
+            note = f"may lose {margin:g} at most"
+            if tested is not None:
+                share = f"{100 * tested.confidence:.4g} %"
+                note = f"{share} interval {_signed(tested.lower)} to {_signed(tested.upper)}; {note}"
+            made.append(Figure("Against the champion", _signed(gain), note))
         elif evaluation.challenger_auc is not None:
             floor = evidence.plan.spec.gates.minimum
             made.append(Figure("Above the floor", _signed(evaluation.challenger_auc - floor), f"floor {floor:g}"))
@@ -185,6 +200,41 @@ class SliceCard:
     column: str
     lines: list[tuple[Slice, Markup]]
     small: list[Slice]
+
+
+@dataclass(frozen=True)
+class GainLine:
+    """One metric's gain over the champion.
+
+    Attributes:
+        gain: The numbers.
+        drawn: Their picture.
+        margin: The loss that does not matter.
+        words: What the interval says.
+    """
+
+    gain: Gain
+    drawn: Markup
+    margin: float
+    words: str
+
+
+def _gains(evidence: Evidence, evaluation: Evaluation | None) -> list[GainLine]:
+    rule, lines = evidence.plan.spec.gates.versus_champion, []
+    for gain in evaluation.gains if evaluation is not None else ():
+        margin = float(getattr(rule, gain.margin))
+        drawn = charts.interval(gain.value, gain.lower, gain.upper, margin=margin)
+        lines.append(GainLine(gain, drawn, margin, _standing(gain, margin)))
+    return lines
+
+
+def _standing(gain: Gain, margin: float) -> str:
+    """As the gate says it; the first that holds."""
+    if gain.lower > 0:
+        return "better"
+    if gain.lower > -margin or gain.lower == gain.upper == 0:
+        return "not worse"
+    return "worse" if gain.upper < 0 or gain.value < -margin else "undecided"
 
 
 def _slices(evaluation: Evaluation | None) -> list[SliceCard]:

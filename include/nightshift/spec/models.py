@@ -8,10 +8,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from nightshift.spec import rules, xgboost_params
+from nightshift.spec.base import SpecModel
+from nightshift.spec.data_checks import DataChecks
 from nightshift.spec.problem import Problem, reject, rejection
+from nightshift.spec.transform_kinds import Transform
 from nightshift.spec.values import (
     Column,
     Cron,
@@ -26,12 +29,6 @@ from nightshift.spec.values import (
 )
 
 FileFormat = Literal["csv", "parquet"]
-
-
-class SpecModel(BaseModel):
-    # The texts below the keys get into the schema by schema.py. Pydantic's use_attribute_docstrings would look for
-    # the source of each class at import: more than half of what this module costs the parse of every DAG file.
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PackageTable(SpecModel):
@@ -163,96 +160,6 @@ class Label(SpecModel):
         return self
 
 
-class ImputeTransform(SpecModel):
-    """Nulls become a value of the training window."""
-
-    kind: Literal["impute"]
-    """Nulls become a value."""
-    strategy: Literal["median", "mean", "constant"] = "median"
-    """Which value: of the training window, or a constant."""
-    value: float | None = None
-    """The constant, for strategy constant."""
-
-    @model_validator(mode="after")
-    def _value(self) -> ImputeTransform:
-        reject(rules.impute(self))
-        return self
-
-
-class ClipTransform(SpecModel):
-    """Values beyond the bounds become the bounds. Needs quantiles or bounds."""
-
-    kind: Literal["clip"]
-    """Values beyond the bounds become the bounds."""
-    quantiles: tuple[float, float] | None = None
-    """Bounds as exact quantiles of the training window."""
-    bounds: tuple[float, float] | None = None
-    """Bounds as values."""
-
-    @model_validator(mode="after")
-    def _bounds(self) -> ClipTransform:
-        reject(rules.clip(self))
-        return self
-
-
-class ScaleTransform(SpecModel):
-    """Mean 0 and standard deviation 1 on the training window."""
-
-    kind: Literal["scale"]
-    """Mean 0 and standard deviation 1 on the training window."""
-
-
-class LogTransform(SpecModel):
-    """sign(x) * ln(1 + |x|), so that negative values keep their order."""
-
-    kind: Literal["log"]
-    """sign(x) * ln(1 + |x|), so that negative values keep their order."""
-
-
-class BucketizeTransform(SpecModel):
-    """Values become the number of their bucket."""
-
-    kind: Literal["bucketize"]
-    """Values become the number of their bucket."""
-    edges: Annotated[tuple[float, ...], Field(min_length=1, examples=[[0, 15, 60]])]
-    """Inner edges, ascending; a value at an edge belongs to the bucket above."""
-
-    @model_validator(mode="after")
-    def _edges(self) -> BucketizeTransform:
-        reject(rules.bucketize(self))
-        return self
-
-
-class IndexTransform(SpecModel):
-    """Categories become numbers in the order of their names; others are -1."""
-
-    kind: Literal["index"]
-    """Categories become numbers in the order of their names; others are -1."""
-    max_levels: Annotated[int, Field(ge=1)] = 200
-    """Most frequent levels of the training window that get a number; others are -1."""
-
-
-class OneHotTransform(SpecModel):
-    """Each frequent category becomes a column of its own."""
-
-    kind: Literal["one_hot"]
-    """Each frequent category becomes a column of its own."""
-    max_levels: Annotated[int, Field(ge=1)] = 200
-    """Most frequent levels of the training window that get a column; others are all zeros."""
-
-
-Transform = Annotated[
-    ImputeTransform
-    | ClipTransform
-    | ScaleTransform
-    | LogTransform
-    | BucketizeTransform
-    | IndexTransform
-    | OneHotTransform,
-    Field(discriminator="kind"),
-]
-
-
 class Features(SpecModel):
     """Columns of prepare's result that the model may see: at least one, numeric or categorical."""
 
@@ -262,6 +169,8 @@ class Features(SpecModel):
     """Text request columns."""
     forbidden: tuple[Column, ...] = ()
     """Columns that are known only after the prediction moment; neither features nor prepare may use them."""
+    known_strong: tuple[Column, ...] = ()
+    """Features that may tell the label nearly alone, because a person knows why; others are taken for a leak."""
     transforms: dict[Column, tuple[Transform, ...]] = {}
     """Declared transforms by column, in order; default: none for numeric, one_hot for categorical."""
 
@@ -314,11 +223,43 @@ class Training(SpecModel):
         return self
 
 
-class VersusChampion(SpecModel):
-    """The comparison with the champion."""
+class Least(SpecModel):
+    """What the shared holdout must have before anything may be said about two models."""
 
+    days: Annotated[int, Field(ge=2)] = 14
+    """Fewest UTC days with rows; the interval takes days, not rows, for independent."""
+    rows: Annotated[int, Field(ge=1)] = 2000
+    """Fewest rows."""
+    of_each_class: Annotated[int, Field(ge=1)] = 200
+    """Fewest rows of either class."""
+
+
+class VersusChampion(SpecModel):
+    """The comparison with the champion, on the rows that neither has learned from."""
+
+    rule: Literal["not_worse", "better"] = "not_worse"
+    """What replaces the champion: not_worse, which keeps it fresh, or better, which freezes most models."""
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.005
     """How much worse than the champion the challenger may be, in units of the metric."""
+    log_loss_margin: Annotated[float, Field(ge=0)] = 0.01
+    """How much more log loss than the champion's is not worse."""
+    calibration_margin: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """How much more calibration error than the champion's is not worse."""
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    """Of the interval around each difference, with the day as the unit."""
+    least: Least = Least()
+    """With less than this on the shared holdout they are not comparable, and the champion stays."""
+
+
+class Fairness(SpecModel):
+    """One parity between the groups of an attribute."""
+
+    attribute: Column = Field(examples=["age_group"])
+    """Column of prepare's result whose values are the groups."""
+    metric: Literal["true_positive_rate", "false_positive_rate", "positive_rate"] = "true_positive_rate"
+    """Which rate must be alike, at the model's threshold."""
+    bound: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Largest allowed difference between any two groups with enough rows."""
 
 
 class Gates(SpecModel):
@@ -330,8 +271,12 @@ class Gates(SpecModel):
     """Floor: below it nothing ships."""
     versus_champion: VersusChampion = VersusChampion()
     """Comparison with the champion on the same holdout rows."""
+    max_age: Duration | None = Field(default=timedelta(days=30), json_schema_extra={"default": "30d"})
+    """From this age on, an undecided challenger replaces the champion if it lies within the margin; null: never."""
     slices: tuple[Column, ...] = ()
-    """Columns of prepare's result; each of their values is reported as a slice of the holdout."""
+    """Columns of prepare's result; no large enough slice by one of their values may be significantly worse."""
+    fairness: Fairness | None = None
+    """A rate that must be alike between groups."""
 
 
 class Deploy(SpecModel):
@@ -386,6 +331,8 @@ class ModelSpec(SpecModel):
     """How many rows may be set aside."""
     volume: Volume = Volume()
     """How many rows a day may have."""
+    data_checks: DataChecks = DataChecks()
+    """How far the data may move."""
     label: Label = Field(examples=[{"column": "arr_delay", "positive": ">= 15", "delay": "1d"}])
     """What is learned."""
     features: Features = Field(examples=[{"numeric": ["dep_delay"], "categorical": ["carrier"]}])

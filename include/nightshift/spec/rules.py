@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 from nightshift.spec.problem import Problem, did_you_mean, nearest, path_text
 
 if TYPE_CHECKING:
+    from nightshift.spec.data_checks import DataChecks
     from nightshift.spec.models import (
-        BucketizeTransform,
-        ClipTransform,
         Expectation,
         Features,
         FilesTable,
-        ImputeTransform,
         Label,
         ModelSpec,
         PackageTable,
         Span,
         Volume,
     )
+    from nightshift.spec.transform_kinds import BucketizeTransform, ClipTransform, ImputeTransform
 
 CHECKS = ("between", "in_set", "not_null", "matches", "expect")
 SCHEMES = ("file", "s3", "gs", "az", "abfs", "abfss")
@@ -176,6 +175,13 @@ def volume(limits: Volume) -> Iterator[Problem]:
         )
 
 
+def relaxed(checks: DataChecks) -> Iterator[Problem]:
+    for column, names in checks.relaxed.items():
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                yield Problem(f"{name} is listed twice.", ("relaxed", column, number))
+
+
 def positive_class(label: Label) -> Iterator[Problem]:
     match = re.fullmatch(r"\s*(>=|<=|>|<)\s*(.*?)\s*", label.positive)
     if match and not _is_number(match[2]):
@@ -243,6 +249,14 @@ def features(declared: Features) -> Iterator[Problem]:
         if name in first:
             yield Problem(f"{name} is listed twice, first as {path_text(('features', *first[name]))}.", at)
         first.setdefault(name, at)
+    for number, name in enumerate(declared.known_strong):
+        if name not in columns:
+            yield Problem(
+                f"{name} is no feature, so it cannot be a strong one.",
+                ("known_strong", number),
+                allowed=", ".join(columns),
+                hint=did_you_mean(name, columns) or "list it under numeric or categorical first",
+            )
     for name in declared.transforms:
         yield from _transforms_of(declared, name, columns)
 
@@ -316,13 +330,26 @@ def tables_are_side_inputs(spec: ModelSpec) -> Iterator[Problem]:
             )
 
 
+def label_shift_is_about_the_label(spec: ModelSpec) -> Iterator[Problem]:
+    for column, names in spec.data_checks.relaxed.items():
+        if "label_shift" in names and column != spec.label.column:
+            yield Problem(
+                f"label_shift is about the label, and {column} is not it.",
+                ("data_checks", "relaxed", column, names.index("label_shift")),
+                hint=f"write it under {spec.label.column}",
+            )
+
+
 def slices_are_not_label(spec: ModelSpec) -> Iterator[Problem]:
-    for number, name in enumerate(spec.gates.slices):
+    used: list[tuple[tuple[str | int, ...], str]] = [*_places("slices", spec.gates.slices)]
+    if spec.gates.fairness is not None:
+        used.append((("fairness", "attribute"), spec.gates.fairness.attribute))
+    for at, name in used:
         if name == spec.label.column or name in spec.features.forbidden:
             known = [*spec.features.categorical, *spec.features.numeric]
             yield Problem(
                 f"{name} is not known when the model is asked.",
-                ("gates", "slices", number),
+                ("gates", *at),
                 allowed="columns of the prepare SQL's result, other than the label",
                 hint=f"for example {nearest(name, known) or known[0]}",
             )
@@ -333,4 +360,5 @@ BETWEEN_SECTIONS = (
     (key_is_known, {"key", "label", "features"}),
     (tables_are_side_inputs, {"tables"}),
     (slices_are_not_label, {"gates", "label", "features"}),
+    (label_shift_is_about_the_label, {"data_checks", "label"}),
 )

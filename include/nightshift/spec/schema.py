@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from nightshift.spec import models
+from nightshift.spec import data_checks, models, transform_kinds
 from nightshift.spec.models import ModelSpec
 from nightshift.spec.values import WORDS
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 FILLED_IN_BY_LOADER = "prepare_sql"
 
+SECTIONS = (models, data_checks, transform_kinds)
 KEYED_BY_NAMES = ("properties", "patternProperties", "$defs")
 
 Schema = dict[str, Any]
@@ -39,11 +40,12 @@ def schema_text() -> str:
 
 
 def _describe_keys(generated: Schema) -> None:
-    """Give every key the text that stands below it in ``models.py`` as its description."""
+    """Give every key the text that stands below it in its module as its description."""
     written = _texts_below_keys()
     for name, part in {ModelSpec.__name__: generated, **generated["$defs"]}.items():
         texts: dict[str, str] = {}
-        for base in reversed(getattr(models, name).__mro__):
+        holder = next(module for module in SECTIONS if hasattr(module, name))
+        for base in reversed(getattr(holder, name).__mro__):
             texts |= written.get(base.__name__, {})
         for key, value in part["properties"].items():
             value["description"] = texts[key]
@@ -51,8 +53,9 @@ def _describe_keys(generated: Schema) -> None:
 
 
 def _texts_below_keys() -> dict[str, dict[str, str]]:
-    """By class and key of ``models.py``; Python itself does not keep them."""
-    classes = [node for node in ast.parse(inspect.getsource(models)).body if isinstance(node, ast.ClassDef)]
+    """By class and key of the modules with sections; Python itself does not keep them."""
+    parts = [node for module in SECTIONS for node in ast.parse(inspect.getsource(module)).body]
+    classes = [node for node in parts if isinstance(node, ast.ClassDef)]
     return {node.name: dict(_texts_in(node.body)) for node in classes}
 
 

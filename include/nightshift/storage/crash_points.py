@@ -1,7 +1,8 @@
 """Named points at which a test may kill the process, to prove that readers never see half of anything.
 
 ``NIGHTSHIFT_CRASH_AT=before_publish`` kills at that point of whatever dataset comes first;
-``NIGHTSHIFT_CRASH_AT=train:before_publish`` only where the dataset ``train`` is written.
+``NIGHTSHIFT_CRASH_AT=train:before_publish`` only where the dataset ``train`` is written. Moving the champion has
+points of its own, ``LEDGER_POINTS``: for example ``ledger:after_entry`` and ``roles:mid_aliases``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import signal
 from nightshift.errors import SettingsError
 
 POINTS = ("start", "mid_write", "before_manifest", "before_publish", "after_publish")
+LEDGER_POINTS = ("before_entry", "after_entry", "before_aliases", "mid_aliases", "after_aliases")
+ALL_POINTS = (*POINTS, *LEDGER_POINTS)
 VARIABLE = "NIGHTSHIFT_CRASH_AT"
 
 
@@ -19,7 +22,7 @@ def crash_point(name: str, dataset: str) -> None:
     """Kill this process with SIGKILL if ``NIGHTSHIFT_CRASH_AT`` names this point.
 
     Args:
-        name: One of ``POINTS``.
+        name: One of ``POINTS`` or ``LEDGER_POINTS``.
         dataset: What is being written here.
 
     Raises:
@@ -29,10 +32,10 @@ def crash_point(name: str, dataset: str) -> None:
     if not wanted:
         return
     where, _, point = wanted.rpartition(":")
-    if point not in POINTS:
+    if point not in ALL_POINTS:
         raise SettingsError(
             f"{VARIABLE} is {wanted!r}, which is no crash point.",
-            hint=f"use POINT or DATASET:POINT, with POINT one of {', '.join(POINTS)}; unset it outside of tests",
+            hint=f"use POINT or DATASET:POINT, with POINT one of {', '.join(ALL_POINTS)}; unset it outside of tests",
         )
     if point == name and where in ("", dataset):
         os.kill(os.getpid(), signal.SIGKILL)

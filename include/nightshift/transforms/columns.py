@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from nightshift.spec.models import (
+from nightshift.spec.transform_kinds import (
     BucketizeTransform,
     ClipTransform,
     ImputeTransform,

@@ -10,12 +10,13 @@ from functools import cached_property
 from typing import Any
 
 from nightshift.plan import CODE_OF_STAGE, Interval, Plan, code_digest, digest_of
+from nightshift.shift.summary import summarize
 from nightshift.stage import StageIO, StageResult, once
 from nightshift.storage import Attempt, Manifest, Ref
 from nightshift.validate.docs import PAGE, render
 from nightshift.validate.expectations import Judgement, Suite
 from nightshift.validate.labels import require_labels, unknown_labels, window_labels
-from nightshift.validate.neighbours import check_schema, check_volume
+from nightshift.validate.neighbours import check_content, check_schema, check_volume, dials_of, require_known
 from nightshift.validate.rows import check_rows
 from nightshift.validate.statistics import column_statistics, label_counts
 from nightshift.validate.verdict import DayVerdict, Outcome, blocked, to_json
@@ -86,6 +87,8 @@ class Night:
     documents: Mapping[str, bytes] = field(default_factory=dict)
 
     def run(self) -> StageResult:
+        if newest := max(self.raw, default=None):
+            require_known(self.plan.spec, tuple(self.raw[newest].outputs["rows"].schema))
         before = self._published()
         for day, raw in self.raw.items():
             if day in before:
@@ -113,7 +116,8 @@ class Night:
         """Key of a day's verdict: its rows, the rules and the code; not the night."""
         spec = self.plan.spec.model_dump(mode="json")
         label = {name: spec["label"][name] for name in ("column", "positive")}
-        rules = {name: spec[name] for name in ("expectations", "quarantine", "volume", "key")}
+        rules = {name: spec[name] for name in ("expectations", "quarantine", "volume", "data_checks", "key")}
+        rules["forbidden"] = spec["features"]["forbidden"]
         rows = raw.outputs["rows"].digest
         return digest_of({"rows": rows, "rules": {**rules, "label": label}, "code": self._code})
 
@@ -143,6 +147,7 @@ class Night:
         judgement = self._expect(verdict)
         labels = dict.fromkeys(LABELS, 0)
         if same_schema:
+            check_content(verdict, dials_of(spec), [manifest.result["shape"] for manifest in self.valid.values()])
             check_rows(verdict, spec.key)
             labels = label_counts(verdict.clean(), spec.label)
             problem = unknown_labels(self.plan, day, labels)
@@ -188,6 +193,7 @@ class Night:
             **labels,
             "warnings": verdict.warnings,
             "columns": column_statistics(clean),
+            "shape": {name: summarize(clean.column(name)) for name in clean.column_names},
             "expectations": [_counts(outcome) for outcome in verdict.outcomes],
         }
         for warning in verdict.warnings:

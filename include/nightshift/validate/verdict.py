@@ -178,6 +178,6 @@ def blocked(problems: Mapping[str, Sequence[str]], evidence: Mapping[str, str]) 
         f"validation: {count} blocked, and nothing was published for {'it' if len(days) == 1 else 'them'}:\n"
         + "\n".join(lines),
         hint="correct the source and run the night again (in Airflow: clear it from ingest); "
-        "if the data is right, change expectations, volume or "
+        "if the data is right, change expectations, volume, data_checks or "
         "quarantine.max_fraction, or begin after the change with source.since",
     )

@@ -14,6 +14,7 @@ def test_a_line_for_every_night(call: Call, nights_: list[PublishedNight]) -> No
     assert lines[2].split()[:8] == ["2013-06-27", "71,520", "27", "2,310", "0.9214", "0.9180", "promoted", "v2"]
     assert lines[3].split()[6:8] == ["refused", "v3"]
     assert lines[3].split()[-1] == "0.0"
+    assert any(line.startswith("  2013-06-28 refused v3: ROC AUC 0.9011 is 0.0187 below champion v2") for line in lines)
 
 
 def test_on_a_narrow_screen_the_seconds_have_a_table_of_their_own(
@@ -70,6 +71,19 @@ class TestStatus:
     def test_json(self, call: Call, nights_: list[PublishedNight]) -> None:
         (found,) = json.loads(call("status", "--json").out)
         assert (found["champion_version"], found["age"], found["last_verdict"]) == (2, 1, "refused")
+
+    def test_a_hold_is_seen(self, call: Call, nights_: list[PublishedNight]) -> None:
+        assert call("hold", "flight_delays", "--reason", "freeze", "--by", "ada").code == 0
+        assert "v2, on hold" in call("status").out
+        (found,) = json.loads(call("status", "--json").out)
+        assert found["on_hold"] is True
+        told = call("history", "flight_delays").out
+        assert "By people" in told
+        assert "freeze" in told
+        ledger = json.loads(call("history", "flight_delays", "--ledger", "--json").out)
+        assert [entry["kind"] for entry in ledger] == ["promotion", "promotion", "refusal", "hold"]
+        assert call("resume", "flight_delays").code == 0
+        assert "on hold" not in call("status").out
 
     def test_before_the_first_night(self, call: Call) -> None:
         assert "none yet" in call("status").out

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
+import pickle
 import subprocess
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,11 +16,13 @@ import pytest
 from tests.fakes.trained_night import trained_night
 
 from nightshift import evaluate
-from nightshift.deploy import fresh_load
+from nightshift.deploy import fresh_load, infra
+from nightshift.deploy.latency import Latency, measure
 from nightshift.deploy.target import ModelFiles
 from nightshift.deploy.targets import local, target_of
 from nightshift.deploy.targets.local import LocalTarget
-from nightshift.errors import InfraCheckFailed
+from nightshift.errors import DataError, InfraCheckFailed
+from nightshift.model.session import Scorer
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +120,83 @@ def test_the_same_scores_are_a_success(judged: ModelFiles, capsys: pytest.Captur
 def test_running_out_of_memory_is_said(
     judged: ModelFiles, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def exhausted(*given: object) -> None:
+    def exhausted(*given: object, **options: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(fresh_load, "reproduce", exhausted)
     assert fresh_load.main(arguments(judged, memory_mb=7)) == 66
     assert "more than 7 MB" in capsys.readouterr().err
+
+
+def test_single_rows_are_timed_in_turn_with_the_champion(judged: ModelFiles) -> None:
+    timed = replace(judged, calls=20, champion=judged.graph, champion_digest=judged.digest)
+    latency = LocalTarget().check(timed).latency
+    assert latency is not None
+    assert latency.calls == 20
+    assert 0 < latency.p50_ms <= latency.p95_ms
+    assert latency.champion_p50_ms is not None
+    alone = LocalTarget().check(replace(judged, calls=20)).latency
+    assert alone is not None
+    assert alone.champion_p50_ms is None
+    assert LocalTarget().check(judged).latency is None
+
+
+def test_a_champion_that_cannot_score_these_rows_is_not_timed(judged: ModelFiles) -> None:
+    scorer = Scorer.load(judged.graph.read_bytes())
+    rows = pq.read_table(judged.golden)
+    found = measure(scorer, StrangeChampion(), rows, calls=3)  # type: ignore[arg-type]
+    assert (found.calls, found.champion_p50_ms) == (3, None)
+
+
+class StrangeChampion:
+    def score(self, rows: object) -> None:
+        raise DataError("it wants a column that is not there")
+
+
+@pytest.mark.parametrize(
+    ("latency", "failed"),
+    [
+        (Latency(500, 0.1, 49.0, 0.1), []),
+        (Latency(500, 0.15, 0.2, 0.1), []),
+        (Latency(500, 0.16, 0.2, 0.1), ["latency_champion"]),
+        (Latency(500, 0.1, 51.0, None), ["latency"]),
+        (Latency(500, 9.0, 51.0, 1.0), ["latency", "latency_champion"]),
+    ],
+)
+def test_too_slow_is_over_the_budget_or_half_as_slow_again_as_the_champion(latency: Latency, failed: list[str]) -> None:
+    checks = infra._speed(latency)
+    assert [check.name for check in checks if not check.passed] == failed
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def skops_archive(payload: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("schema.json", '{"__class__": "mkdir", "__module__": "posix", "__loader__": "FunctionNode"}')
+        archive.writestr("0.pkl", payload)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["pickle", "skops", "loader_module"])
+def test_nothing_that_runs_code_on_load_is_loaded(judged: ModelFiles, tmp_path: Path, kind: str) -> None:
+    exploded = tmp_path / "exploded"
+    payload = pickle.dumps(Bomb(exploded))
+    forged = {
+        "pickle": payload,
+        "skops": skops_archive(payload),
+        "loader_module": b"flavors:\n  python_function:\n    loader_module: os\n    data: model.pkl\n",
+    }[kind]
+    graph = tmp_path / "graph.onnx"
+    graph.write_bytes(forged)
+    with pytest.raises(InfraCheckFailed, match="does not serve from a fresh process"):
+        LocalTarget().check(replace(judged, graph=graph, digest=hashlib.sha256(forged).hexdigest()))
+    assert not exploded.exists()

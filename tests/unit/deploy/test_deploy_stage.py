@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes.trained_night import FIRST, Night, small_plan, small_spec, trained_night
+from tests.fakes.trained_night import FIRST, Night, gates, small_plan, small_spec, trained_night
 
 from nightshift import deploy, evaluate
 from nightshift.deploy import stage as deploy_stage
+from nightshift.deploy.latency import Latency
 from nightshift.deploy.target import InfraCheck, ModelFiles
 from nightshift.errors import InfraCheckFailed, StorageError
-from nightshift.ledger import Ledger
+from nightshift.ledger import Ledger, blessings
 from nightshift.plan import Trigger
+from nightshift.registry.aliases import Applied
 from nightshift.stage import StageResult
 
 SECOND = FIRST + timedelta(days=1)
@@ -27,13 +31,14 @@ class FakeTarget:
 
     def __init__(self) -> None:
         self.checked: list[ModelFiles] = []
+        self.found = CHECK
         self.error: InfraCheckFailed | None = None
 
     def check(self, files: ModelFiles) -> InfraCheck:
         self.checked.append(files)
         if self.error is not None:
             raise self.error
-        return CHECK
+        return self.found
 
 
 class FakeRegistry:
@@ -41,12 +46,18 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self.roles: dict[str, int | None] = {}
+        self.sequence: int | None = None
         self.error: StorageError | None = None
 
-    def set_roles(self, *, champion: int | None, challenger: int | None = None, previous: int | None = None) -> None:
+    def read(self) -> Applied:
         if self.error is not None:
             raise self.error
-        self.roles = {"champion": champion, "challenger": challenger, "previous": previous}
+        return Applied({alias: version for alias, version in self.roles.items() if version is not None}, self.sequence)
+
+    def apply(self, roles: Mapping[str, int | None], *, sequence: int) -> None:
+        if self.error is not None:
+            raise self.error
+        self.roles, self.sequence = dict(roles), sequence
 
 
 @pytest.fixture
@@ -59,7 +70,7 @@ def target(monkeypatch: pytest.MonkeyPatch) -> FakeTarget:
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
     made = FakeRegistry()
-    monkeypatch.setattr(deploy_stage, "Registry", lambda uri, model: made)
+    monkeypatch.setattr(deploy_stage, "Aliases", lambda uri, model: made)
     monkeypatch.setattr(deploy_stage, "load_mlflow", lambda: None)
     return made
 
@@ -83,7 +94,7 @@ def registered(night: Night, version: int) -> Night:
 def a_night(
     root: Path, night: date = FIRST, version: int = 1, *, trigger: Trigger = "test", minimum: float = 0.7, **data: Any
 ) -> Night:
-    spec = small_spec(gates={"minimum": minimum})
+    spec = small_spec(gates=gates(minimum=minimum))
     return registered(trained_night(root, plan=small_plan(root, night, trigger=trigger, spec=spec), **data), version)
 
 
@@ -109,7 +120,12 @@ def test_a_version_that_passed_becomes_champion(tmp_path: Path, target: FakeTarg
 
     evidence = json.loads(night.store.read(night.io.given("deploy"), "deployment.json"))
     assert evidence["infra_check"]["rows"] == 50
-    assert len(night.store.read_table(night.io.given("deploy"), "golden")) == 50
+    infra = entry.blessings["infra"]
+    assert evidence["infra"] == str(infra.ref)
+    blessing = blessings.read(night.store, night.store.resolve(infra.ref))
+    assert (blessing.kind, blessing.verdict, blessing.digest) == ("infra", "passed", infra.digest)
+    assert entry.blessings["data"].ref == night.io.upstream["preprocess"] == entry.data
+    assert entry.blessings["quality"].ref == night.io.upstream["evaluate"]
     assert target.checked[0].digest == entry.candidate.model_digest
 
 
@@ -207,6 +223,13 @@ def test_a_failed_infra_check_leaves_the_champion(tmp_path: Path, target: FakeTa
     assert len(Ledger(night.store).entries()) == 1
     assert night.store.latest("deploy", night.plan.interval.key) is None
     assert registry.roles["champion"] == 1
+    written = night.store.latest("infra", night.plan.interval.key)
+    assert written is not None
+    blessing = blessings.read(night.store, written)
+    assert (blessing.verdict, blessing.failed[0].text) == ("failed", "the model does not serve")
+
+    target.error = None
+    assert deployed(night).summary["champion_version"] == 2
 
 
 def test_when_mlflow_is_down_the_promotion_stands_and_a_retry_sets_the_aliases(
@@ -239,3 +262,78 @@ def test_a_night_that_was_superseded_after_its_promotion_still_finishes(
     result = deployed(night)
     assert (result.status, result.summary["ledger_sequence"], result.summary["champion_version"]) == ("succeeded", 1, 2)
     assert registry.roles == {"champion": 2, "challenger": None, "previous": 1}
+
+
+def test_a_night_that_began_before_a_hold_is_not_promoted(
+    tmp_path: Path, target: FakeTarget, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed(a_night(tmp_path))
+    night = a_night(tmp_path, SECOND, 2)
+
+    def while_a_person_stops_it(files: ModelFiles) -> InfraCheck:
+        Ledger(night.store).put_on_hold(reason="wrong on Mondays", by="ada")
+        return CHECK
+
+    monkeypatch.setattr(target, "check", while_a_person_stops_it)
+    result = deployed(night)
+    assert result.status == "skipped"
+    assert result.reason is not None
+    assert "by ada (hold, ledger entry 2: wrong on Mondays)" in result.reason
+    assert champion_version(night) == 1
+
+
+def test_during_a_hold_nothing_is_promoted_and_after_it_the_night_can_be(
+    tmp_path: Path, target: FakeTarget, registry: FakeRegistry
+) -> None:
+    deployed(a_night(tmp_path))
+    night = a_night(tmp_path, SECOND, 2)
+    ledger = Ledger(night.store)
+    ledger.put_on_hold(reason="release freeze", by="ada")
+    result = deployed(night)
+    assert (result.status, champion_version(night), len(target.checked)) == ("skipped", 1, 1)
+    assert result.reason is not None
+    assert result.reason.startswith("On hold since ")
+    ledger.resume(reason="over", by="ada")
+    result = deployed(night)
+    assert (result.status, result.reused, result.summary["champion_version"]) == ("succeeded", False, 2)
+
+
+def test_a_version_judged_against_another_champion_than_there_is_now_is_not_promoted(
+    tmp_path: Path, target: FakeTarget, registry: FakeRegistry
+) -> None:
+    night, twin = a_night(tmp_path, SECOND, 2, flipped=0.05), a_night(tmp_path, SECOND, 1)
+    deployed(twin)
+    result = deployed(night)
+    assert result.status == "skipped"
+    assert result.reason == "It was judged against no champion, but v1 is champion now: run the night again."
+    assert champion_version(night) == 1
+
+
+def test_a_slow_version_does_not_ship(tmp_path: Path, target: FakeTarget, registry: FakeRegistry) -> None:
+    deployed(a_night(tmp_path))
+    assert target.checked[0].champion is None
+    night = a_night(tmp_path, SECOND, 2)
+    target.found = replace(CHECK, latency=Latency(500, 0.4, 0.5, 0.2))
+    with pytest.raises(
+        InfraCheckFailed, match=r"took at most 0.400 ms and the champion's 0.200 ms: more than 1.5 times"
+    ):
+        deployed(night)
+    assert champion_version(night) == 1
+    assert target.checked[1].champion is not None
+    assert target.checked[1].calls == 500
+    written = night.store.latest("infra", night.plan.interval.key)
+    assert written is not None
+    assert [check.name for check in blessings.read(night.store, written).failed] == ["latency_champion"]
+    target.found = CHECK
+    assert deployed(night).summary["champion_version"] == 2
+
+
+def test_a_damaged_champion_does_not_keep_its_successor_away(
+    tmp_path: Path, target: FakeTarget, registry: FakeRegistry
+) -> None:
+    first = a_night(tmp_path)
+    deployed(first)
+    night = a_night(tmp_path, SECOND, 2)
+    night.store.objects.write(f"{first.io.given('train').folder}/graph.onnx", b"damaged")
+    assert deployed(night).summary["champion_version"] == 2
+    assert target.checked[-1].champion is None

@@ -1,10 +1,9 @@
-"""Metrics, curves, slices and baselines on rows whose answers are known."""
+"""Metrics, curves and baselines on rows whose answers are known."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,48 +60,6 @@ def test_curves_hold_for_any_scores(rows: list[tuple[int, float]]) -> None:
     drawn = metrics.histogram(labels, scores)
     assert sum(drawn["negative"]) + sum(drawn["positive"]) == len(labels)
     assert sum(drawn["positive"]) == labels.sum()
-
-
-def sliced(labels: np.ndarray, values: list[object], champion: np.ndarray | None = None):
-    scores = np.linspace(0, 1, len(labels))
-    return metrics.slices(pa.table({"lane": values}), ["lane"], labels, scores, champion)
-
-
-def test_slices_come_largest_first_and_small_ones_have_no_auc() -> None:
-    labels = np.arange(1100) % 2
-    air, road, none = sliced(labels, ["air"] * 600 + ["road"] * 499 + [None])
-    assert (air["value"], air["rows"], air["small"]) == ("air", 600, False)
-    assert air["roc_auc"] == pytest.approx(0.5, abs=0.01)
-    assert (road["value"], road["rows"], road["small"], road["roc_auc"]) == ("road", 499, True, None)
-    assert (none["value"], none["rows"], none["roc_auc"]) == ("null", 1, None)
-    assert air["log_loss"] > 0
-
-
-def test_a_slice_with_few_of_a_class_is_small() -> None:
-    labels = np.array([1] * 49 + [0] * 951)
-    (only,) = sliced(labels, ["air"] * 1000)
-    assert (only["small"], only["positives"], only["roc_auc"]) == (True, 49, None)
-
-
-def test_slices_know_the_champion_where_it_has_every_score() -> None:
-    labels = np.arange(1200) % 2
-    champion = labels * 0.5
-    lanes: list[object] = ["air"] * 600 + ["sea"] * 600
-    air, sea = sliced(labels, lanes, np.where(np.arange(1200) < 600, champion, np.nan))
-    assert (air["champion_roc_auc"], sea["champion_roc_auc"]) == (1.0, None)
-
-
-def test_many_values_are_cut_to_the_largest() -> None:
-    labels = np.arange(200) % 2
-    found = sliced(labels, [str(number // 2) if number < 180 else "most" for number in range(200)])
-    assert len(found) == metrics.SLICE_VALUES
-    assert found[0]["value"] == "most"
-
-
-def test_a_slice_column_that_is_not_there_is_named() -> None:
-    with pytest.raises(DataError, match=r"gates\.slices names wind") as caught:
-        metrics.slices(pa.table({"lane": ["air"], "__time": [1]}), ["wind"], np.array([1]), np.array([1.0]), None)
-    assert caught.value.hint == "it has lane"
 
 
 def test_majority_answers_with_the_training_share() -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.fakes.trained_night import FIRST, Night, small_plan, small_spec, trained_night
+from tests.fakes.trained_night import FIRST, Night, gates, promote, small_plan, small_spec, trained_night
 
 from nightshift import evaluate
 from nightshift.errors import DataError, IntegrityError, ModelError
-from nightshift.ledger import Candidate, Ledger
+from nightshift.ledger import Ledger, Waiver, blessings
 from nightshift.model.session import Scorer
 from nightshift.stage import StageResult
 
@@ -22,17 +22,6 @@ SECOND = FIRST + timedelta(days=1)
 
 def evaluation_of(night: Night) -> dict[str, Any]:
     return json.loads(night.store.read(night.io.given("evaluate"), "evaluation.json"))
-
-
-def promote(night: Night, version: int) -> None:
-    about = Candidate(
-        model_version=version,
-        model_digest=night.io.given("train").file("graph.onnx").sha256,
-        interval=night.plan.interval,
-        train=night.io.upstream["train"],
-        mlflow_run_id=f"run-{version}",
-    )
-    Ledger(night.store).promote(about, reason="test", by="test", run_key=f"key-{version}")
 
 
 def champion_of(root: Path, night: date = FIRST, **preprocess: Any) -> Night:
@@ -160,7 +149,7 @@ def test_rows_that_the_champion_learned_from_are_left_out(tmp_path: Path) -> Non
     promote(trained_night(tmp_path, plan=small_plan(tmp_path, FIRST, spec=short)), 1)
     night, result = evaluated(tmp_path, SECOND)
     found = evaluation_of(night)
-    assert result.status == "succeeded"
+    assert result.summary["verdict"] != "not_comparable"
     assert (found["champion"]["rows"], found["champion"]["rows_left_out"]) == (500, 250)
     assert found["champion"]["challenger_on_same_rows"]["rows"] == 500
     assert night.store.read_table(night.io.given("evaluate"), "scores").column("__champion").null_count == 250
@@ -190,8 +179,7 @@ def test_a_champion_whose_file_was_changed_is_not_loaded(tmp_path: Path) -> None
 
 def test_a_ledger_that_names_another_graph_is_refused(tmp_path: Path) -> None:
     night = trained_night(tmp_path, FIRST)
-    about = Candidate(1, "0" * 64, night.plan.interval, night.io.upstream["train"], "run")
-    Ledger(night.store).promote(about, reason="test", by="test", run_key="key")
+    promote(night, 1, digest="0" * 64)
     with pytest.raises(IntegrityError, match="is on record"):
         evaluated(tmp_path)
 
@@ -216,3 +204,86 @@ def test_golden_rows_that_are_no_numbers_fail_the_night(tmp_path: Path, monkeypa
     with pytest.raises(ModelError, match="of the golden rows"):
         night.run(evaluate)
     assert night.store.latest("evaluate", night.plan.interval.key) is None
+
+
+# -- anchor, age, waiver, fairness: through the whole stage ---------------------------------------------------------
+
+
+def later(days: int) -> date:
+    return FIRST + timedelta(days=days)
+
+
+def test_the_champion_of_a_month_ago_is_the_anchor(tmp_path: Path) -> None:
+    promote(trained_night(tmp_path, FIRST), 1)
+    promote(trained_night(tmp_path, later(20)), 2)
+    night, result = evaluated(tmp_path, later(31))
+    found = evaluation_of(night)["champion"]
+    assert (found["version"], found["age_days"], found["anchor"]["version"]) == (2, 11, 1)
+    assert found["anchor"]["gain"]["days"] == 3
+    assert [check["name"] for check in evaluation_of(night)["checks"]][-1] == "anchor"
+    assert "warnings" not in result.summary
+
+
+def test_a_champion_that_stayed_for_a_month_needs_no_anchor(tmp_path: Path) -> None:
+    promote(trained_night(tmp_path, FIRST), 1)
+    night, _ = evaluated(tmp_path, later(40))
+    found = evaluation_of(night)["champion"]
+    assert (found["version"], found["age_days"], found["anchor"]) == (1, 40, None)
+
+
+def test_an_anchor_whose_graph_is_gone_is_said_and_fails_nothing(tmp_path: Path) -> None:
+    old = trained_night(tmp_path, FIRST)
+    promote(old, 1)
+    promote(trained_night(tmp_path, later(20)), 2)
+    old.store.objects.local_path(f"{old.io.given('train').folder}/graph.onnx").unlink()
+    night, result = evaluated(tmp_path, later(31))
+    assert evaluation_of(night)["champion"]["anchor"]["gain"] is None
+    assert result.summary["warnings"][0].startswith("Slow decline was not judged: v1, cannot be scored: ")
+    anchor = next(check for check in evaluation_of(night)["checks"] if check["name"] == "anchor")
+    assert anchor["passed"]
+    assert "not judged" in anchor["text"]
+
+
+def test_the_verdict_is_stored_as_the_quality_blessing(tmp_path: Path) -> None:
+    champion_of(tmp_path)
+    for flipped, verdict in ((0.0, "passed"), (0.48, "failed")):
+        night, _ = evaluated(tmp_path, flipped=flipped)
+        found = blessings.read(night.store, night.io.given("evaluate"))
+        assert (found.kind, found.verdict, found.evidence) == ("quality", verdict, "evaluation.json")
+        assert found.about == night.io.given("train").file("graph.onnx").sha256
+        assert [vars(check) for check in found.checks] == evaluation_of(night)["checks"]
+
+
+def test_a_waiver_lets_a_refused_challenger_go_on_and_says_so(tmp_path: Path) -> None:
+    champion_of(tmp_path)
+    night, refused = evaluated(tmp_path, flipped=0.48)
+    waiver = Waiver(night.plan.interval.key, "quality", "2999-12-31")
+    Ledger(night.store).waive(waiver, reason="the label changed.", by="ada")
+    _, result = night.run(evaluate)
+    assert (refused.status, result.status, result.reused) == ("refused", "succeeded", False)
+    assert result.reason is None
+    assert result.summary["sentence"].startswith("Waived by ada: the label changed. What failed: ROC AUC ")
+    assert (result.summary["verdict"], result.summary["waived_by"]) == ("worse", "ada")
+    stored = night.store.resolve(result.ref)
+    assert blessings.read(night.store, stored).verdict == "waived"
+    assert json.loads(night.store.read(stored, "evaluation.json"))["waived_by"]["entry"] == 2
+
+
+def test_a_holdout_that_is_too_short_by_the_spec_judges_nothing(tmp_path: Path) -> None:
+    champion_of(tmp_path)
+    spec = small_spec(gates={"minimum": 0.7})
+    _, result = trained_night(tmp_path, plan=small_plan(tmp_path, SECOND, spec=spec)).run(evaluate)
+    assert (result.status, result.summary["verdict"]) == ("refused", "not_comparable")
+    assert result.reason == (
+        "It cannot be compared with champion v1: the holdout has 3 days with rows that neither has learned from, and it "
+        "takes 14; make window.holdout longer, or see gates.versus_champion.least. Champion v1 stays."
+    )
+
+
+def test_groups_are_held_against_the_declared_bound(tmp_path: Path) -> None:
+    spec = small_spec(gates=gates(fairness={"attribute": "lane", "bound": 0.2}))
+    night, _ = trained_night(tmp_path, plan=small_plan(tmp_path, spec=spec)).run(evaluate)
+    found = evaluation_of(night)
+    assert found["fairness"]["gap"] is None
+    assert set(found["fairness"]["small"]) == {"air", "road", "sea", "null"}
+    assert "fewer than two groups" in found["warnings"][0]

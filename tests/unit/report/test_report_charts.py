@@ -106,3 +106,15 @@ def test_dots_of_equal_values_lie_on_each_other() -> None:
     drawing = charts.dots(0.9, 0.9, low=0.9, high=0.9, overall=0.9)
     circles = [n.attrib["cx"] for n in ET.fromstring(drawing).iter("circle")]
     assert circles == ["50%", "50%"]
+
+
+def test_an_interval_shows_zero_and_the_allowed_loss() -> None:
+    drawing = charts.interval(0.002, -0.001, 0.01, margin=0.005)
+    assert classes(drawing) == ["dots", "rail", "overall", "allowed", "reach", "dot challenger"]
+    lines = {node.attrib["class"]: node.attrib for node in ET.fromstring(drawing).iter() if "x1" in node.attrib}
+    assert lines["overall"]["x1"] == "50%"
+    assert float(lines["allowed"]["x1"].rstrip("%")) < 50 < float(lines["reach"]["x2"].rstrip("%")) <= 97
+
+
+def test_an_interval_of_nothing_is_drawn_too() -> None:
+    assert "dot challenger" in classes(charts.interval(0.0, 0.0, 0.0, margin=0.0))

@@ -94,6 +94,37 @@ class TestContent:
         ):
             assert expected in words, expected
 
+    def test_the_gain_has_its_interval_and_the_expected_nights(self, page: str) -> None:
+        words = Page(page).words
+        for expected in (
+            "Verdict: not worse",
+            "95 % interval −0.0011 to +0.0079; may lose 0.005 at most",
+            "What it gains over champion v1",
+            "ROC AUC +0.0034 −0.0011 to +0.0079 0.005 not worse",
+            "Calibration error −0.0031 −0.0076 to +0.0014 0.02 not worse",
+            "21.4 of 30 nights would promote a model that is exactly as good as the champion.",
+            "In the 30 nights up to this one: 2 promoted, 0 refused.",
+        ):
+            assert expected in words, expected
+
+    def test_the_last_nights_are_counted_up_to_this_one(self, nights_: list[PublishedNight]) -> None:
+        assert "In the 30 nights up to this one: 2 promoted, 1 refused." in Page(rendered(nights_[2])).words
+
+    def test_warnings_and_waivers_are_shown(self) -> None:
+        from tests.fakes import published_night
+
+        from nightshift.report.evaluation import Evaluation
+
+        raw = published_night.evaluation(0.97, 0.9, 1) | {
+            "warnings": ["ROC AUC rose by 0.0700 in one step: suspicious."],
+            "waived_by": {"entry": 4, "by": "ada", "reason": "the label changed", "expires": "2013-07-01"},
+            "verdict": "undecided",
+            "refresh": True,
+        }
+        found = Evaluation.read(raw)
+        assert (found.warnings, found.waived_by) == (tuple(raw["warnings"]), "ada: the label changed")
+        assert found.verdict == "undecided, a refresh"
+
     def test_all_stages_with_their_versions(self, page: str) -> None:
         for stage in ("ingest", "validate", "preprocess", "train", "evaluate", "register", "deploy"):
             assert f"{stage}/2013-06-26@1" in page

@@ -21,7 +21,7 @@ SPEC = ModelSpec.model_validate(
         "features": {"numeric": ["price"], "categorical": ["country"], "forbidden": ["delivered_at", "late"]},
         "window": {"train": "30d", "holdout": "7d"},
         "training": {"engine": "xgboost"},
-        "gates": {"minimum": 0.5, "slices": ["country"]},
+        "gates": {"minimum": 0.5, "slices": ["country"], "fairness": {"attribute": "country"}},
     }
 )
 OUTPUTS = "order_id, ordered_at, late, price, country"
@@ -215,6 +215,7 @@ def test_the_result_has_what_the_stages_take() -> None:
     assert [f"{path_text(problem.at)}: {problem.message} {problem.hint}" for problem in found] == [
         "source.time: ordered_at is not a column of the result of orders.sql. did you mean orderedat?",
         "label.column: late is not a column of the result of orders.sql. add it to the SELECT in orders.sql",
+        "gates.fairness.attribute: country is not a column of the result of orders.sql. add it to the SELECT in orders.sql",
         "key[0]: order_id is not a column of the result of orders.sql. did you mean ORDER_ID?",
         "features.numeric[0]: price is not a column of the result of orders.sql. did you mean prise?",
         "features.categorical[0]: country is not a column of the result of orders.sql. add it to the SELECT in orders.sql",

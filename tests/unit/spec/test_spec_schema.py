@@ -138,10 +138,13 @@ def documented() -> dict[str, dict[str, Any]]:
         "The top of the file": SCHEMA,
         "expectations": defs["Expectation"],
         "versus_champion": defs["VersusChampion"],
+        "least": defs["Least"],
+        "fairness": defs["Fairness"],
     }
     for name in (
         "quarantine",
         "volume",
+        "data_checks",
         "label",
         "features",
         "window",

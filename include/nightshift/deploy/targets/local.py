@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+from nightshift.deploy.latency import Latency
 from nightshift.deploy.target import InfraCheck, ModelFiles
 from nightshift.errors import InfraCheckFailed
 
@@ -26,8 +27,10 @@ class LocalTarget:
         command = [
             sys.executable, "-m", "nightshift.deploy.fresh_load",
             "--model", str(files.graph), "--digest", files.digest, "--golden", str(files.golden),
-            "--threshold", repr(files.threshold), "--memory-mb", str(MEMORY_MB),
+            "--threshold", repr(files.threshold), "--memory-mb", str(MEMORY_MB), "--calls", str(files.calls),
         ]  # fmt: skip
+        if files.champion is not None:
+            command += ["--champion", str(files.champion), "--champion-digest", str(files.champion_digest)]
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         try:
             done = subprocess.run(
@@ -48,7 +51,9 @@ class LocalTarget:
                 f"the model does not serve from a fresh process with {MEMORY_MB} MB: {_last_words(done)}.",
                 hint="the version is registered, but nothing was promoted; the champion stays",
             )
-        return InfraCheck(target=self.name, **json.loads(done.stdout))
+        told = json.loads(done.stdout)
+        latency = told.pop("latency")
+        return InfraCheck(target=self.name, latency=Latency(**latency) if latency else None, **told)
 
 
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:

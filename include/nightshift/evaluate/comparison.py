@@ -1,0 +1,92 @@
+"""Two models' scores of the same rows, measured as the gate needs it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from nightshift.evaluate.gate import Anchor, Comparison, Gains
+from nightshift.evaluate.metrics import rounded
+from nightshift.evaluate.paired import auc_gain, calibration_losses, log_losses, mean_gain
+from nightshift.evaluate.slices import slice_gains, slices_of
+from nightshift.spec.models import Gates
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    Scores = NDArray[np.floating[Any]]
+
+
+def compare_scores(
+    rows: pa.Table,
+    challenger: Scores,
+    champion: Scores,
+    gates: Gates,
+    *,
+    version: int,
+    age: timedelta = timedelta(0),
+    anchor: Anchor | None = None,
+) -> Comparison:
+    """Everything that is judged about two models, on rows that neither has learned from.
+
+    Args:
+        rows: ``__time``, ``__label`` and the columns of ``gates.slices``; enough of them (see ``obstacle_to``).
+        challenger: Its scores, float64, shape [rows].
+        champion: The champion's scores, likewise.
+        gates: The spec's section.
+        version: The champion's.
+        age: The champion's, by the nights' clock.
+        anchor: The champion of some time ago.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    labels, days = rows.column("__label").to_numpy(), days_of(rows)
+    confidence = gates.versus_champion.confidence
+    losses, errors = (loss(labels, champion) - loss(labels, challenger) for loss in (log_losses, calibration_losses))
+    slices = slices_of(rows, gates.slices)
+    gains = Gains(
+        deciding=auc_gain(labels, challenger, champion, days, confidence=confidence),
+        log_loss=mean_gain(losses, days, confidence=confidence),
+        calibration=mean_gain(errors, days, confidence=confidence),
+        slices=slice_gains(slices, labels, challenger, champion, days, confidence=confidence),
+    )
+    ours, theirs = (rounded(roc_auc_score(labels, scores)) for scores in (challenger, champion))
+    return Comparison(version, len(rows), ours, theirs, gains, age, anchor)
+
+
+def obstacle_to(rows: pa.Table, gates: Gates, *, fitted_until: datetime) -> str | None:
+    """Why nothing can be said on these rows, or None.
+
+    Args:
+        rows: Those that neither model may have learned from.
+        gates: The spec's section.
+        fitted_until: Up to when the older model learned, for the message.
+    """
+    least, labels = gates.versus_champion.least, rows.column("__label").to_numpy()
+    if not len(labels):
+        return f"no rows lie after {fitted_until:%Y-%m-%d}, up to which it learned"
+    positives = int(labels.sum())
+    counts = (
+        (len(set(days_of(rows).tolist())), least.days, "days with rows"),
+        (len(labels), least.rows, "rows"),
+        (positives, least.of_each_class, "positives"),
+        (len(labels) - positives, least.of_each_class, "negatives"),
+    )
+    for found, needed, what in counts:
+        if found < needed:
+            return (
+                f"the holdout has {found:,} {what} that neither has learned from, and it takes {needed:,}; "
+                "make window.holdout longer, or see gates.versus_champion.least"
+            )
+    return None
+
+
+def days_of(rows: pa.Table) -> NDArray[np.integer[Any]]:
+    """The UTC day of each row, as a number, shape [rows]."""
+    import numpy as np
+    import pyarrow as pa
+
+    times = rows.column("__time").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+    return np.asarray(times.to_numpy() // 86_400_000_000)

@@ -1,0 +1,229 @@
+"""Blessings: the stored verdicts without which no version may ship.
+
+There are three kinds, each written into the attempt of the stage that judged: *data* by preprocess, *quality* by
+evaluate, *infra* by deploy before it moves anything. A blessing lists every check with its numbers, so that
+whoever asks later why a version shipped, or did not, finds the answer beside what was judged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from nightshift.errors import IntegrityError, NotBlessed
+from nightshift.plan import canonical_json, digest_of
+from nightshift.storage import Attempt, Manifest, Store
+
+BLESSING_FORMAT = 1
+BLESSING_FILE = "blessing.json"
+Kind = Literal["data", "quality", "infra"]
+Verdict = Literal["passed", "failed", "waived"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition.
+
+    Attributes:
+        name: Short and stable; people grep for it.
+        passed: Whether it holds.
+        value: What was found; None where it could not be measured.
+        bound: What it was held against; None where nothing is compared.
+        text: The condition and its numbers in a sentence.
+    """
+
+    name: str
+    passed: bool
+    value: float | str | None
+    bound: float | str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class WaivedBy:
+    """The waiver that lets a failed blessing count.
+
+    Attributes:
+        entry: Its sequence in the ledger.
+        by: Who waived.
+        reason: Why, in that person's words.
+        expires: ISO date; the last day, in UTC, on which it counts.
+    """
+
+    entry: int
+    by: str
+    reason: str
+    expires: str
+
+    @property
+    def key(self) -> str:
+        """What a stage key needs, so that a result judged without the waiver is not taken for one with it."""
+        return digest_of(asdict(self))
+
+
+@dataclass(frozen=True)
+class Blessing:
+    """A verdict on one night's data or model. Made by ``judged``, which settles the verdict.
+
+    Attributes:
+        kind: What was judged.
+        verdict: ``passed``; ``failed``; or ``waived``: failed, and a person took responsibility.
+        checks: Every condition, passed or not.
+        about: sha256 of the model's graph; None for data, which is judged before there is a model.
+        interval: Key of the night's interval.
+        evidence: Where the details lie: a file of the same attempt, or a version. No absolute URI, so that the same
+            judgement has the same digest wherever it is stored.
+        waived_by: Set exactly when the verdict is ``waived``.
+
+    Raises:
+        ValueError: Verdict, checks and waiver contradict each other, or there are no checks.
+    """
+
+    kind: Kind
+    verdict: Verdict
+    checks: tuple[Check, ...]
+    about: str | None
+    interval: str
+    evidence: str
+    waived_by: WaivedBy | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"there is no {self.kind!r} blessing; the kinds are {', '.join(KINDS)}")
+        if not self.checks:
+            raise ValueError(f"a {self.kind} blessing without checks blesses nothing")
+        if self.verdict != _verdict(self.checks, self.waived_by):
+            raise ValueError(
+                f"a {self.kind} blessing says {self.verdict}, but its checks and waiver say "
+                f"{_verdict(self.checks, self.waived_by)}"
+            )
+        if (self.about is None) != (self.kind == "data"):
+            raise ValueError(f"a {self.kind} blessing is about {'no model' if self.kind == 'data' else 'a model'}")
+
+    @classmethod
+    def judged(
+        cls,
+        kind: Kind,
+        checks: Iterable[Check],
+        *,
+        interval: str,
+        evidence: str,
+        about: str | None = None,
+        waiver: WaivedBy | None = None,
+    ) -> Blessing:
+        """The blessing that follows from checks.
+
+        Args:
+            kind: What was judged.
+            checks: Every condition.
+            interval: Key of the night's interval.
+            evidence: As the attribute.
+            about: As the attribute.
+            waiver: One that covers this kind and night, or None; not used where every check passed.
+        """
+        listed = tuple(checks)
+        used = None if all(check.passed for check in listed) else waiver
+        return cls(kind, _verdict(listed, used), listed, about, interval, evidence, used)
+
+    @property
+    def counts(self) -> bool:
+        """Whether a version with it may ship, as far as this blessing goes."""
+        return self.verdict != "failed"
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that do not hold, waived or not."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of its canonical text."""
+        return digest_of(self._body())
+
+    def _body(self) -> dict[str, Any]:
+        return {"format": BLESSING_FORMAT, **asdict(self)}
+
+    def to_json(self) -> bytes:
+        """The stored form, with its own digest.
+
+        Raises:
+            ValueError: A value is NaN or infinite, which JSON cannot say; use None or words.
+        """
+        return canonical_json({**self._body(), "digest": self.digest})
+
+    @classmethod
+    def from_json(cls, data: bytes, *, name: str) -> Blessing:
+        """Read a stored blessing.
+
+        Args:
+            data: Its bytes.
+            name: Its URI, for the message.
+
+        Raises:
+            IntegrityError: The bytes are not a blessing of this format, contradict themselves, or were changed.
+        """
+        try:
+            raw = json.loads(data)
+            claimed, written = raw.pop("digest"), raw["format"]
+            if written != BLESSING_FORMAT:
+                raise IntegrityError(
+                    f"{name} has blessing format {written}; this version reads {BLESSING_FORMAT}.",
+                    hint="a newer Nightshift wrote it; use that one",
+                )
+            blessing = cls._from_body(raw)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise IntegrityError(f"{name} is not a readable blessing: {error}", hint=RESTORE) from error
+        if digest_of(raw) != claimed:
+            raise IntegrityError(f"{name} was changed after it was written: its digest does not match.", hint=RESTORE)
+        return blessing
+
+    @classmethod
+    def _from_body(cls, raw: Mapping[str, Any]) -> Blessing:
+        fields = {key: value for key, value in raw.items() if key != "format"}
+        fields["checks"] = tuple(Check(**check) for check in raw["checks"])
+        fields["waived_by"] = None if raw["waived_by"] is None else WaivedBy(**raw["waived_by"])
+        return cls(**fields)
+
+
+RESTORE = "restore the file from a backup, or run the stage again; never edit a blessing"
+
+
+def _verdict(checks: Iterable[Check], waiver: WaivedBy | None) -> Verdict:
+    if all(check.passed for check in checks):
+        return "passed" if waiver is None else "failed"
+    return "failed" if waiver is None else "waived"
+
+
+def write(attempt: Attempt, blessing: Blessing) -> None:
+    """Put a blessing into an attempt, as ``blessing.json``.
+
+    Raises:
+        ValueError: It is of another interval than the attempt, or cannot be written as JSON.
+        StorageError: The store failed.
+    """
+    if blessing.interval != attempt.interval:
+        raise ValueError(f"a blessing of {blessing.interval} does not belong to {attempt.dataset}/{attempt.interval}")
+    attempt.put(BLESSING_FILE, blessing.to_json())
+
+
+def read(store: Store, manifest: Manifest) -> Blessing:
+    """The blessing that a version carries.
+
+    Raises:
+        NotBlessed: It carries none.
+        IntegrityError: It was changed, or belongs to another night.
+        StorageError: The store failed.
+    """
+    if all(entry.path != BLESSING_FILE for entry in manifest.files):
+        raise NotBlessed(
+            f"{manifest.ref} carries no blessing: it was published before blessings were required.",
+            hint="run the night again; the stage publishes a new version with its blessing",
+        )
+    name = f"{manifest.ref} {BLESSING_FILE}"
+    blessing = Blessing.from_json(store.read(manifest, BLESSING_FILE), name=name)
+    if blessing.interval != manifest.interval:
+        raise IntegrityError(f"{name} is about the night {blessing.interval}.", hint=RESTORE)
+    return blessing

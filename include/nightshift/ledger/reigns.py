@@ -1,0 +1,174 @@
+"""What a ledger's entries come to: who is champion, who was before, who meets whom, what is on hold.
+
+Plain functions of the entries, so that everybody who has read the same entries says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Literal
+
+from nightshift.errors import NotBlessed
+from nightshift.ledger.blessings import Blessing, WaivedBy
+from nightshift.ledger.blessings import Kind as BlessingKind
+from nightshift.ledger.entries import MOVES, Candidate, Champion, Entry
+from nightshift.plan import Interval
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Versions by role; None where nobody has it.
+
+    Attributes:
+        champion: Who serves.
+        previous: To whom a rollback goes.
+    """
+
+    champion: int | None = None
+    previous: int | None = None
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why a version cannot be promoted now, although it is fit.
+
+    Attributes:
+        kind: ``hold``, ``superseded`` by a newer night, or ``changed``: another champion than it was judged against.
+        entry: The ledger entry that stands in the way.
+        text: For a person.
+    """
+
+    kind: Literal["hold", "superseded", "changed"]
+    entry: int
+    text: str
+
+
+def champions(entries: Sequence[Entry]) -> list[Champion]:
+    """Every move into the champion's place, oldest first; the last one is the champion."""
+    return [Champion.of(entry) for entry in entries if entry.kind in MOVES]
+
+
+def succession(entries: Sequence[Entry]) -> list[Champion]:
+    """The champion, last, after those that a rollback from it leads back to.
+
+    A promotion comes after its predecessor. A rollback goes back to where its version stood: what came after is
+    gone, so a second rollback goes one further back and never returns to what the first one left.
+    """
+    line: list[Champion] = []
+    for champion in champions(entries):
+        places = [place for place, one in enumerate(line) if one.model_version == champion.model_version]
+        if places:
+            line = line[: places[0]] if champion.how == "rollback" else [one for one in line if one != line[places[0]]]
+        line.append(champion)
+    return line
+
+
+def roles(entries: Sequence[Entry]) -> Roles:
+    line = [champion.model_version for champion in succession(entries)]
+    return Roles(*reversed(line[-2:]))
+
+
+def opponent(entries: Sequence[Entry], interval: Interval, digest: str | None) -> Champion | None:
+    """The champion that a model built for an interval has to be compared with: the one of its night.
+
+    A move counts for the nights from the newest night promoted by then, so a rollback counts for the nights that
+    follow, and an older night run anew does not meet the future. A night that has an entry of its own model already
+    meets whom it met before it, whatever was moved since.
+
+    Args:
+        entries: The ledger.
+        interval: The night's interval.
+        digest: Digest of the night's model; a model is not its own opponent.
+    """
+    found, newest = None, None
+    for entry in entries:
+        own = entry.candidate is not None and entry.about.model_digest == digest and entry.about.interval == interval
+        if own and entry.kind in ("promotion", "refusal"):
+            break
+        if entry.kind not in MOVES:
+            continue
+        newest = max(newest or entry.about.interval.end, entry.about.interval.end)
+        if newest <= interval.end and entry.about.model_digest != digest:
+            found = Champion.of(entry)
+    return found
+
+
+def champion_at(entries: Sequence[Entry], moment: datetime) -> Champion | None:
+    """Who was champion at a moment, by the times in the entries."""
+    served = [one for one in champions(entries) if datetime.fromisoformat(one.promoted_at) <= moment]
+    return served[-1] if served else None
+
+
+def hold(entries: Sequence[Entry]) -> Entry | None:
+    """The rollback or hold that stops automatic promotion, or None."""
+    standing: Entry | None = None
+    for entry in entries:
+        if entry.kind in ("rollback", "hold"):
+            standing = entry
+        elif entry.kind == "resume":
+            standing = None
+    return standing
+
+
+def waiver(entries: Sequence[Entry], blessing: BlessingKind, interval: Interval, *, today: date) -> WaivedBy | None:
+    """The newest waiver of a night's blessing that has not expired."""
+    for entry in reversed(entries):
+        given = entry.waiver
+        if given is None or (given.blessing, given.interval) != (blessing, interval.key):
+            continue
+        if today <= date.fromisoformat(given.expires):
+            return WaivedBy(entry=entry.sequence, by=entry.by, reason=entry.reason, expires=given.expires)
+    return None
+
+
+def require_waiver(entries: Sequence[Entry], blessing: Blessing, candidate: Candidate) -> None:
+    """Raises NotBlessed: The blessing counts by a waiver only, and that is not in the ledger or has expired."""
+    if blessing.waived_by is None:
+        return
+    today = datetime.now(UTC).date()
+    if waiver(entries, blessing.kind, candidate.interval, today=today) is None:
+        raise NotBlessed(
+            f"the {blessing.kind} blessing of v{candidate.model_version} counted by the waiver in ledger entry "
+            f"{blessing.waived_by.entry}, which expired on {blessing.waived_by.expires}: nothing was moved.",
+            hint="waive it again: nightshift waive MODEL --night D",
+        )
+
+
+def superseded(entries: Sequence[Entry], candidate: Candidate) -> Obstacle | None:
+    """The champion of a newer night, which a version cannot replace, or None."""
+    line = champions(entries)
+    if not line or line[-1].interval.end <= candidate.interval.end:
+        return None
+    head = line[-1]
+    text = (
+        f"Superseded: champion v{head.model_version} is of the newer interval {head.interval.key}, and an older night "
+        "never replaces it."
+    )
+    return Obstacle("superseded", head.sequence, text)
+
+
+def obstacle(entries: Sequence[Entry], candidate: Candidate, opponent: int | None) -> Obstacle | None:
+    """What stands in the way of an automatic promotion of a fit version, or None.
+
+    Args:
+        entries: The ledger.
+        candidate: The version.
+        opponent: The champion that it was judged against; None if there was none.
+    """
+    held = hold(entries)
+    if held is not None:
+        text = (
+            f"On hold since {held.at} by {held.by} ({held.kind}, ledger entry {held.sequence}: "
+            f"{held.reason.rstrip('.')}): nothing is promoted before somebody runs nightshift resume."
+        )
+        return Obstacle("hold", held.sequence, text)
+    if (newer := superseded(entries, candidate)) is not None:
+        return newer
+    line = champions(entries)
+    if line and line[-1].model_version != opponent and line[-1].model_digest != candidate.model_digest:
+        head, other = line[-1], "no champion" if opponent is None else f"v{opponent}"
+        text = f"It was judged against {other}, but v{head.model_version} is champion now: run the night again."
+        return Obstacle("changed", head.sequence, text)
+    return None

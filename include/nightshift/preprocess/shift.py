@@ -1,0 +1,213 @@
+"""Training window against holdout, and both against earlier nights: labels, categories, the past itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from nightshift.ledger.blessings import Check
+from nightshift.shift.comparison import held, shift
+from nightshift.spec.data_checks import DataChecks
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Magnitudes = Mapping[str, Sequence[float]]
+
+FEWEST = 50
+FEWEST_DAYS = 10
+STRONG = 0.7
+"""AUC from which a feature alone is strong enough for its changes to mean something."""
+SHARED_DAYS = 7
+"""Fewest days that two nights must have in common to compare what they say about them."""
+SEEN_BEFORE = 30
+
+
+def cohens_h(one: float, other: float) -> float:
+    """Distance of two shares, which counts a step from 1 % to 3 % as much as one from 50 % to 64 %."""
+    return 2 * abs(math.asin(math.sqrt(one)) - math.asin(math.sqrt(other)))
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of one window: its rows, the positives among them, and over how many days they are."""
+
+    rows: int
+    positives: int
+    days: int
+
+    @property
+    def share(self) -> float:
+        return self.positives / self.rows
+
+
+def check_labels(
+    train: Labels, holdout: Labels, earlier: Sequence[float], dials: DataChecks, label: str
+) -> Iterator[Check]:
+    """Whether the share of positives moved.
+
+    Args:
+        train: Labels of the training window.
+        holdout: Labels of the holdout.
+        earlier: Share of positives in the training windows of earlier nights.
+        dials: Of the spec; the bound is half as large again where a window has less than 10 days.
+        label: The label's column.
+    """
+    if "label_shift" in dials.relaxed.get(label, ()) or train.rows < FEWEST:
+        return
+    here = ("the training window", train.share)
+    bound = dials.label_shift
+    if holdout.rows >= FEWEST:
+        short = min(train.days, holdout.days) < FEWEST_DAYS
+        yield _moved(("the holdout", holdout.share), here, f"holdout.{label}", 1.5 * bound if short else bound)
+    if earlier:
+        short = train.days < FEWEST_DAYS
+        yield _moved(here, ("earlier nights", median(earlier)), f"history.{label}", 1.5 * bound if short else bound)
+
+
+def _moved(here: tuple[str, float], there: tuple[str, float], name: str, bound: float) -> Check:
+    (place, share), (other, usual) = here, there
+    moved = cohens_h(share, usual)
+    return held(
+        f"label_shift.{name}",
+        moved,
+        bound,
+        f"{name.partition('.')[2]}: {share:.1%} of {place} are positive, {usual:.1%} of {other}, which is {moved:.2f} "
+        f"as Cohen's h ({bound:g} may be)",
+        question="are the labels complete, and do they still mean the same?",
+    )
+
+
+@dataclass(frozen=True)
+class Strength:
+    """What one feature alone says about the label in one window.
+
+    Attributes:
+        auc: Its AUC, at least 0.5; None where rows are few.
+        days: How many days the window has.
+    """
+
+    auc: float | None
+    days: int
+
+
+def check_strength(
+    column: str,
+    windows: tuple[Strength, Strength],
+    earlier: Sequence[float],
+    dials: DataChecks,
+    *,
+    known_strong: bool,
+) -> Iterator[Check]:
+    """Whether one feature tells the label alone, or tells much more or less of it than it did.
+
+    Rows of a day share their causes: in a few days, the weekday alone can look strong. So a window of less than
+    10 days is held against a bound half way to 1, and changes between such windows are not judged.
+
+    Args:
+        column: The feature.
+        windows: What it says in the training window and in the holdout.
+        earlier: Its AUC alone in the training windows of earlier nights.
+        dials: Of the spec.
+        known_strong: A person said that it may be strong.
+    """
+    if not known_strong:
+        yield from _leak(column, windows, dials)
+    train, holdout = windows
+    if "association" in dials.relaxed.get(column, ()) or train.auc is None or train.days < FEWEST_DAYS:
+        return
+    here = ("the training window", train.auc)
+    if holdout.auc is not None and holdout.days >= FEWEST_DAYS:
+        yield from _changed(("the holdout", holdout.auc), here, f"holdout.{column}", dials)
+    if earlier:
+        yield from _changed(here, (f"{len(earlier)} earlier nights", median(earlier)), f"history.{column}", dials)
+
+
+def _leak(column: str, windows: tuple[Strength, Strength], dials: DataChecks) -> Iterator[Check]:
+    """The window in which the feature comes nearest to its bound."""
+    found = [
+        (window.auc / bound, window.auc, bound)
+        for window in windows
+        if window.auc is not None
+        for bound in [dials.leakage if window.days >= FEWEST_DAYS else (1 + dials.leakage) / 2]
+    ]
+    if not found:
+        return
+    _, value, bound = max(found)
+    yield held(
+        f"leakage.{column}",
+        value,
+        bound,
+        f"{column}: alone it has an AUC of {value:.3f} ({bound:g} may be)",
+        question="does it hold what is known only after the prediction?",
+        answer=f"leave it out, or, if you know why it is that strong, write features.known_strong: [{column}]",
+    )
+
+
+def _changed(here: tuple[str, float], there: tuple[str, float], name: str, dials: DataChecks) -> Iterator[Check]:
+    (place, now), (other, usual) = here, there
+    if max(now, usual) < STRONG:
+        return
+    risen = now > usual
+    yield held(
+        f"association.{name}",
+        abs(now - usual),
+        dials.association,
+        f"{name.partition('.')[2]}: alone it has an AUC of {now:.3f} in {place}, {usual:.3f} in {other} "
+        f"({dials.association:g} apart may be)",
+        question="did it begin to hold the outcome?" if risen else "were labels mixed up, or its values?",
+    )
+
+
+def check_unseen(column: str, train: pa.ChunkedArray, holdout: pa.ChunkedArray, dials: DataChecks) -> Iterator[Check]:
+    """Whether the holdout's categories are those of the training window."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    there = len(holdout) - holdout.null_count
+    if there < SEEN_BEFORE or "unseen" in dials.relaxed.get(column, ()):
+        return
+    levels = pc.unique(train.cast(pa.string())).drop_null()
+    new = holdout.cast(pa.string()).drop_null()
+    new = new.filter(pc.invert(pc.is_in(new, levels)))
+    share = len(new) / there
+    examples = ", ".join(repr(level)[:40] for level in sorted(pc.unique(new).to_pylist())[:3])
+    yield held(
+        f"unseen.{column}",
+        share,
+        dials.unseen,
+        f"{column}: {share:.1%} of the holdout's rows have a category that the training window does not have "
+        f"({dials.unseen:.0%} may)" + (f", such as {examples}" if examples else ""),
+        question="are categories written in another way by now?",
+    )
+
+
+def check_past(column: str, now: Magnitudes, earlier: Magnitudes, night: str, dials: DataChecks) -> Iterator[Check]:
+    """Whether a feature still says the same about days that an earlier night used too.
+
+    Its unit may have been changed in a side table, or in all stored days at once: then no day stands out.
+
+    Args:
+        column: The feature.
+        now: Logarithms of its quantiles by day.
+        earlier: The same, as the earlier night saw them.
+        night: The earlier night.
+        dials: Of the spec.
+    """
+    if "past" in dials.relaxed.get(column, ()):
+        return
+    moved = [abs(shift(now[day], old)) for day, old in earlier.items() if day in now]
+    if len(moved) < SHARED_DAYS:
+        return
+    factor = math.exp(median(moved))
+    yield held(
+        f"past.{column}",
+        factor,
+        1 + dials.past,
+        f"{column}: on {len(moved)} days that the night {night} used too, all its quantiles are other ones now, by a "
+        f"factor of {factor:.3g} ({1 + dials.past:g} may be)",
+        question="has its unit changed on all days at once?",
+    )

@@ -1,0 +1,297 @@
+"""The command line moves champions: rollback, hold, resume, promote, waive; and says who was champion when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import patch
+
+import pytest
+from tests.fakes.shipped_nights import (
+    WIDE,
+    NoAliases,
+    copied,
+    environment,
+    judged,
+    kinds,
+    last,
+    night_of,
+    registered,
+    shipped,
+    write_spec,
+)
+from tests.fakes.trained_night import Night, small_spec
+
+from nightshift import deploy, evaluate
+from nightshift.cli.main import main
+from nightshift.deploy import stage as deploy_stage
+from nightshift.ledger import Ledger
+from nightshift.stage import StageResult
+
+NOBODY = "http://127.0.0.1:9"  # MLflow is down
+
+
+class Called(NamedTuple):
+    """What a command did."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Cli = Callable[..., Called]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Night]]:
+    """Three promoted nights, and a fourth that waits for deploy."""
+    root = tmp_path_factory.mktemp("shipped")
+    return root, [*shipped(root, 3), judged(root, 4)]
+
+
+@pytest.fixture
+def nights(original: tuple[Path, list[Night]], tmp_path: Path) -> list[Night]:
+    write_spec(tmp_path)
+    return copied(original[1], original[0], tmp_path)
+
+
+@pytest.fixture
+def cli(
+    nights: list[Night], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Cli:
+    """Run ``nightshift`` in this process; only the check of a model is one of its own."""
+    for name, value in environment(tmp_path, NOBODY).items():
+        monkeypatch.setenv(name, value)
+
+    def run(*words: str) -> Called:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        told = capsys.readouterr()
+        return Called(int(ended.value.code or 0), told.out, told.err)
+
+    return run
+
+
+def deployed(night: Night) -> StageResult:
+    """Deploy, without MLflow."""
+    with patch.object(deploy_stage, "Aliases", lambda uri, model: NoAliases()):
+        return night.run(deploy)[1]
+
+
+def champion(cli: Cli, *words: str) -> int:
+    return json.loads(cli("champion", "parcels", "--json", *words).stdout)["version"]
+
+
+def test_the_whole_story(cli: Cli, nights: list[Night]) -> None:
+    """Back, predict with the old version, a night that waits, released, promoted; MLflow is down all the time."""
+    store = nights[0].store
+    row = json.dumps({"weight": 1.5, "distance": 0.0, "lane": "sea"})
+    assert json.loads(cli("predict", "parcels", row).stdout)["model_version"] == 3
+
+    back = cli("rollback", "parcels", "--reason", "wrong on Mondays", "--by", "ada")
+    assert back.returncode == 0, back.stderr
+    assert "champion v3 -> v2, ledger entry 4" in back.stdout
+    assert "MLflow's aliases are not moved yet" in back.stderr
+    assert json.loads(cli("predict", "parcels", row).stdout)["model_version"] == 2
+    assert champion(cli) == 2
+
+    waits = deployed(nights[3])
+    assert waits.status == "skipped"
+    assert waits.reason is not None
+    assert "by ada (rollback, ledger entry 4: wrong on Mondays)" in waits.reason
+    assert kinds(store)[3:] == [("rollback", 2)]
+
+    assert "promote again" in cli("resume", "parcels", "--by", "grace").stdout
+    assert "is not on hold" in cli("resume", "parcels").stdout
+    again = deployed(nights[3])
+    assert again.reason == "It was judged against v3, but v2 is champion now: run the night again."
+    fresh, judgement = nights[3].run(evaluate)
+    assert judgement.summary["champion_version"] == 2
+    told = cli("history", "parcels", "--ledger").stdout
+    assert [words in told for words in ("wrong on Mondays", "v3 -> v2", "v2 stays", "grace")] == [True] * 4
+    assert fresh.io.upstream["evaluate"] != nights[3].io.upstream["evaluate"]
+
+
+def test_back_and_back_again_and_never_to_what_was_left(cli: Cli, nights: list[Night]) -> None:
+    assert cli("rollback", "parcels").returncode == 0
+    assert cli("rollback", "parcels").returncode == 0
+    third = cli("rollback", "parcels")
+    assert (third.returncode, kinds(nights[0].store)[3:]) == (66, [("rollback", 2), ("rollback", 1)])
+    assert "v1 has no predecessor: nothing was moved" in third.stderr
+    assert cli("rollback", "parcels", "--to", "v3").returncode == 0
+    assert champion(cli) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--to", "9"], 66, "v9 was never champion: nothing was moved. Versions that were: v1, v2, v3."),
+        (["--to", "4"], 66, "v4 was never champion"),
+        (["--to", "3"], 66, "v3 is the champion already"),
+        (["--to", "three"], 2, "'three' is no version"),
+    ],
+)
+def test_a_version_that_cannot_be_gone_back_to(
+    cli: Cli, nights: list[Night], words: list[str], code: int, said: str
+) -> None:
+    done = cli("rollback", "parcels", *words)
+    assert (done.returncode, len(kinds(nights[0].store))) == (code, 3)
+    assert said in " ".join(done.stderr.split())
+
+
+def test_an_altered_artifact_is_not_gone_back_to(cli: Cli, nights: list[Night]) -> None:
+    night = nights[1]
+    path = night.store.objects.local_path(f"{night.io.given('train').folder}/graph.onnx")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    done = cli("rollback", "parcels")
+    assert (done.returncode, len(kinds(night.store))) == (67, 3)
+    assert "has other bytes than were published" in done.stderr
+    assert cli("rollback", "parcels", "--to", "1").returncode == 0
+
+
+def test_golden_rows_that_were_changed_stop_it(cli: Cli, nights: list[Night]) -> None:
+    mine, theirs = (
+        night.store.objects.local_path(f"{night.io.given('evaluate').folder}/golden/part-00000.parquet")
+        for night in (nights[1], nights[0])
+    )
+    mine.write_bytes(theirs.read_bytes())
+    done = cli("rollback", "parcels")
+    assert (done.returncode, len(kinds(nights[1].store))) == (67, 3)
+    assert "golden" in done.stderr
+
+
+def test_a_changed_blessing_stops_it(cli: Cli, nights: list[Night]) -> None:
+    store = nights[1].store
+    stamp = Ledger(store).entries()[1].blessings["infra"]
+    path = store.objects.local_path(f"{store.resolve(stamp.ref).folder}/blessing.json")
+    path.write_bytes(path.read_bytes().replace(b'"passed":true', b'"passed":false', 1))
+    done = cli("rollback", "parcels")
+    assert (done.returncode, len(kinds(store))) == (67, 3)
+    assert "blessing.json" in done.stderr
+
+
+def test_a_version_of_an_old_ledger_has_no_blessings_and_is_not_gone_back_to(cli: Cli, nights: list[Night]) -> None:
+    store = nights[0].store
+    entries, before = [], "0" * 64
+    for entry in Ledger(store).entries():
+        old = replace(entry, format=1, previous=before, blessings={}, data=None, code=None)
+        before = old.digest
+        entries.append(old)
+        store.objects.write(f"ledger/{entry.sequence:09d}.json", old.to_json())
+    assert Ledger(store).entries() == entries
+    done = cli("rollback", "parcels")
+    assert (done.returncode, len(kinds(store))) == (66, 3)
+    assert "v2 was promoted without its data, quality, infra blessing" in " ".join(done.stderr.split())
+
+
+def test_by_hand_what_a_hold_kept_back(cli: Cli, nights: list[Night]) -> None:
+    store = nights[0].store
+    assert cli("hold", "parcels", "--reason", "release freeze", "--by", "ada").returncode == 0
+    assert deployed(nights[3]).status == "skipped"
+
+    dry = cli("promote", "parcels", "--version", "4", "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "champion would move: v3 -> v4" in dry.stdout
+    assert len(kinds(store)) == 4
+    assert store.latest("infra", nights[3].plan.interval.key) is None
+
+    done = cli("promote", "parcels", "--version", "4", "--reason", "looks right", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["from"], told["to"], told["on_hold"], told["judged_against"]) == (3, 4, True, 3)
+    assert set(last(store).blessings) == {"data", "quality", "infra"}
+    assert champion(cli) == 4
+    assert Ledger(store).hold() is not None
+
+    older = cli("promote", "parcels", "--version", "2")
+    assert (older.returncode, champion(cli)) == (66, 4)
+    assert "nightshift rollback MODEL --to N" in older.stderr
+    assert (
+        "there is no v7 in storage; the versions there are: v1, v2, v3, v4"
+        in cli("promote", "parcels", "--version", "7", "--dry-run").stderr
+    )
+
+
+def test_an_older_night_run_again_meets_its_own_opponent_after_a_rollback(cli: Cli, nights: list[Night]) -> None:
+    assert cli("rollback", "parcels", "--to", "1").returncode == 0
+    ledger = Ledger(nights[0].store)
+    met = []
+    for night in nights:
+        digest = night.io.given("train").file("graph.onnx").sha256
+        opponent = ledger.champion_for(night.plan.interval, other_than=digest)
+        met.append(opponent and opponent.model_version)
+    assert met == [None, 1, 2, 1]
+
+
+def test_champions_of_other_times(cli: Cli, nights: list[Night]) -> None:
+    assert cli("rollback", "parcels").returncode == 0
+    days = [str(night.plan.interval.start.date()) for night in nights]
+    assert [champion(cli, "--interval", day) for day in days] == [1, 2, 2, 2]
+    now = datetime.now(UTC)
+    assert champion(cli, "--at", (now + timedelta(minutes=5)).isoformat()) == 2
+    before = cli("champion", "parcels", "--at", "2001-01-01")
+    assert before.returncode == 66
+    assert "parcels had no champion at 2001-01-01" in before.stderr
+    assert cli("champion", "parcels", "--at", "yesterday").returncode == 2
+    assert cli("champion", "parcels", "--at", "2001-01-01", "--interval", days[0]).returncode == 2
+
+
+def test_a_waiver_has_a_name_a_reason_and_a_last_day(cli: Cli, nights: list[Night]) -> None:
+    store, night = nights[0].store, str(night_of(4))
+    words = ["waive", "parcels", "--night", night, "--blessing", "quality", "--by", "ada"]
+    assert cli(*words, "--expires", "2001-01-01", "--reason", "x").returncode == 2
+    assert cli(*words, "--expires", "2999-01-01", "--reason", " ").returncode == 2
+    assert cli(*words, "--expires", "2999-01-01").returncode == 2
+    assert cli(*words[:5], "infra", "--expires", "2999-01-01", "--reason", "x").returncode == 2
+    assert len(kinds(store)) == 3
+    done = cli(*words, "--expires", "2999-01-01", "--reason", "the holdout had a strike in it")
+    assert done.returncode == 0, done.stderr
+    found = Ledger(store).waiver("quality", nights[3].plan.interval)
+    assert found is not None
+    assert (found.entry, found.by, found.expires) == (4, "ada", "2999-01-01")
+    assert Ledger(store).waiver("data", nights[3].plan.interval) is None
+    assert Ledger(store).waiver("quality", nights[2].plan.interval) is None
+
+
+def test_a_refused_night_ships_by_a_waiver_and_says_so(cli: Cli, nights: list[Night]) -> None:
+    strict = replace(nights[3].plan, spec=small_spec(gates={**WIDE, "minimum": 0.999}))
+    night, store = replace(nights[3], plan=strict), nights[3].store
+    refused, judgement = night.run(evaluate)
+    assert judgement.status == "refused"
+    assert deployed(registered(refused, 4)).status == "skipped"
+    assert last(store).kind == "refusal"
+    unfit = cli("promote", "parcels", "--version", "4")
+    assert (unfit.returncode, champion(cli)) == (66, 3)
+    assert "the quality blessing of v4 failed" in unfit.stderr
+
+    words = ["--night", str(night_of(4)), "--blessing", "quality", "--expires", "2999-01-01", "--by", "ada"]
+    assert cli("waive", "parcels", *words, "--reason", "a strike in the holdout").returncode == 0
+    shipped_, judgement = night.run(evaluate)
+    assert (judgement.status, judgement.reused) == ("succeeded", False)
+    result = deployed(registered(shipped_, 4))
+    assert (result.status, champion(cli)) == ("succeeded", 4)
+    assert last(store).blessings["quality"].verdict == "waived"
+    assert (
+        "quality blessing: waived by ada up to 2999-01-01: a strike in the holdout" in cli("explain", "parcels").stdout
+    )
+
+
+def test_explain(cli: Cli, nights: list[Night]) -> None:
+    assert cli("rollback", "parcels", "--reason", "wrong on Mondays").returncode == 0
+    told = cli("explain", "parcels", "--night", str(night_of(3)))
+    assert told.returncode == 0, told.stderr
+    for words in ("night 2024-03-04: promoted, v3", "quality blessing: passed", "infra blessing: passed", "Lineage",
+                  "wrong on Mondays", "Since the night of 2024-03-03", "and is no more"):  # fmt: skip
+        assert words in told.stdout, words
+    by_run = json.loads(cli("explain", "parcels", nights[1].plan.run_id, "--json").stdout)
+    assert by_run["night"]["model_version"] == 2
+    assert set(by_run["blessings"]) == {"data", "quality", "infra"}
+    assert cli("explain", "parcels", "no-such-run").returncode == 65
+    assert cli("explain", "parcels", "--night", "2023-01-01").returncode == 65
