@@ -51,6 +51,8 @@ def test_snapshots_and_the_model_are_in_minio(stack: Stack, run: str) -> None:
         "holdout",
         "probe",
         "transforms.json",
+        "blessing.json",
+        "stats.json",
     }
     (train,) = stack.manifests(MODEL, "train", DAY)
     stored = stack.objects(f"store/dev/{MODEL}/train/{DAY}/attempt={train['attempt']}/")
