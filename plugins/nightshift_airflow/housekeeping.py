@@ -143,17 +143,14 @@ class RetentionOperator(BaseOperator):
 def _retain(
     settings: Settings, model: str, *, keep_days: int, keep_versions: int, garbage_hours: float, dry_run: bool
 ) -> RetentionReport:
-    from nightshift.ledger import Ledger
-    from nightshift.storage import Store, apply_retention
+    from nightshift.ledger.retention import retain
+    from nightshift.storage import Store
 
-    store = Store.open(settings.storage, env=settings.env, model=model)
-    return apply_retention(
-        store,
+    return retain(
+        Store.open(settings.storage, env=settings.env, model=model),
         keep_versions=keep_versions,
         keep_days=keep_days,
         garbage_hours=garbage_hours,
-        protected=Ledger(store).protected(),
-        now=datetime.now(UTC),
         dry_run=dry_run,
     )
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 from tests.contract.s3_server import S3Server, s3_server
 from tests.fakes import minio
 from tests.fakes.minio import Minio
+from tests.fakes.moto import moto
 
 from nightshift.storage import Store
 from nightshift.storage.objects import Objects
@@ -35,16 +35,11 @@ def use(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> None
 
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[Minio]:
-    """Moto's S3. Its conditional create is not atomic: good for one request after the other."""
+    """See ``tests.fakes.moto``."""
     with pytest.MonkeyPatch.context() as environ:
         environ.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "20")  # small pages, so that listings have several
-        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        yield Minio(f"http://{host}:{port}", "moto", "moto")
-        server.stop()
-        assert server._server is not None
-        server._server.server_close()
+        with moto() as server:
+            yield server
 
 
 @pytest.fixture(scope="session")

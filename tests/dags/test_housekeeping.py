@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from tests.fakes.blessed import promote
 from tests.fakes.mlflow_database import mlflow_uri
+from tests.fakes.moto import moto
 
 from nightshift.cli.retention import retention
 from nightshift.errors import StorageError
@@ -178,21 +178,15 @@ def test_mlflow_being_away_is_tried_again_and_a_damaged_ledger_is_not(
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Any]:
     """Moto's S3, and a client of it."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
-    with pytest.MonkeyPatch.context() as environ:
+    with moto() as server, pytest.MonkeyPatch.context() as environ:
         for name in names:
             environ.setenv(name, "us-east-1")
         environ.setenv("AWS_ALLOW_HTTP", "true")
-        environ.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        environ.setenv("AWS_ENDPOINT_URL", server.endpoint)
         client = boto3.client("s3")
         yield client
         client.close()
-    server.stop()
-    assert server._server is not None
-    server._server.server_close()
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from tests.fakes.minio import Minio
+from tests.fakes.moto import moto
 
 from nightshift.storage import Store
 
@@ -63,15 +63,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     return Workplace(tmp_path_factory.mktemp("housekeeping"))
 
 
-@pytest.fixture
-def moto() -> Iterator[Minio]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield Minio(f"http://{host}:{port}", "moto", "moto")
-    server.stop()
-    assert server._server is not None
-    server._server.server_close()
+@pytest.fixture(name="moto")
+def moto_server() -> Iterator[Minio]:
+    with moto() as server:
+        yield server
 
 
 def fill(store: Store) -> None:

@@ -36,7 +36,7 @@ def test_a_second_up_changes_nothing(stack: Stack) -> None:
 
 
 def test_the_doctor_finds_nothing_wrong(stack: Stack) -> None:
-    stack.make("doctor-stack")
+    assert "Everything is right." in stack.make("doctor-stack")
 
 
 def test_every_stage_succeeds(stack: Stack, run: str) -> None:

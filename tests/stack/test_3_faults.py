@@ -136,6 +136,7 @@ def test_a_worker_killed_in_distributed_training(stack: Stack) -> None:
 
 def test_nothing_runs_on_the_cluster_any_more(stack: Stack) -> None:
     until(lambda: not stack.spark()["activeapps"], 60, "the cluster to be free")
+    assert not any(worker["coresused"] for worker in stack.spark()["workers"] if worker["state"] == "ALIVE")
 
 
 def _seconds(wanted: float) -> Any:

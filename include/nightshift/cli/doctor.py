@@ -10,9 +10,8 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import click
 from rich.markup import escape
@@ -29,28 +28,11 @@ from nightshift.cli.environment import (
 )
 from nightshift.errors import NightshiftError
 from nightshift.settings import Settings
+from nightshift.stack.probes import Finding
 
-State = Literal["ok", "warning", "error"]
 ENOUGH_DISK = 5 * 2**30
 PATIENCE = 10.0  # seconds in which a store must answer: somebody is waiting
 INIT = "run: nightshift init"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the table.
-
-    Attributes:
-        name: What was looked at.
-        state: Whether it is right; only an error makes doctor exit with 1.
-        found: What was found.
-        fix: What to do about it; empty if it is right.
-    """
-
-    name: str
-    state: State
-    found: str
-    fix: str = ""
 
 
 @click.command()
@@ -61,7 +43,7 @@ class Check:
 def doctor(ctx: click.Context, with_airflow: bool, of_stack: bool, as_json: bool) -> None:
     """Check this machine, and say how to fix what is wrong. Exit code 1 if something is broken."""
     settings = Settings.from_environment()
-    looks: list[Callable[[Settings], Iterator[Check]]] = [
+    looks: list[Callable[[Settings], Iterator[Finding]]] = [
         python, java, disk, packages, spark_python, environment, airflow_database, mlflow_database, storage, specs,
     ]  # fmt: skip
     if with_airflow:
@@ -77,7 +59,7 @@ def doctor(ctx: click.Context, with_airflow: bool, of_stack: bool, as_json: bool
         ctx.exit(1)
 
 
-def _show(checks: list[Check], settings: Settings | None) -> None:
+def _show(checks: list[Finding], settings: Settings | None) -> None:
     console = out()
     made = table("", "check", "found", "what to do")
     for check in checks:
@@ -94,39 +76,39 @@ def _show(checks: list[Check], settings: Settings | None) -> None:
 # -- the looks: each gives its checks ----------------------------------------------------------------
 
 
-def python(settings: Settings) -> Iterator[Check]:
+def python(settings: Settings) -> Iterator[Finding]:
     """The interpreter's version."""
     version = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info[:2] < (3, 14):
-        yield Check("Python", "ok", version)
+        yield Finding("Python", "ok", version)
     else:
-        yield Check("Python", "error", version, "use Python 3.11, 3.12 or 3.13")
+        yield Finding("Python", "error", version, "use Python 3.11, 3.12 or 3.13")
 
 
-def java(settings: Settings) -> Iterator[Check]:
+def java(settings: Settings) -> Iterator[Finding]:
     """A Java that Spark can use, and where it comes from."""
     from nightshift.java import find_java
 
     try:
         found = find_java(settings.home)
     except NightshiftError as error:
-        yield Check("Java", "error", error.message.replace("\n  - ", "; "), error.hint or "")
+        yield Finding("Java", "error", error.message.replace("\n  - ", "; "), error.hint or "")
     else:
-        yield Check("Java", "ok", f"{found.version} by {found.origin}: {found.home}")
+        yield Finding("Java", "ok", f"{found.version} by {found.origin}: {found.home}")
 
 
-def disk(settings: Settings) -> Iterator[Check]:
+def disk(settings: Settings) -> Iterator[Finding]:
     """Room in the home folder."""
     folder = next(path for path in (settings.home, *settings.home.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     text = f"{free / 2**30:.1f} GiB free at {folder}"
     if free >= ENOUGH_DISK:
-        yield Check("Disk", "ok", text)
+        yield Finding("Disk", "ok", text)
     else:
-        yield Check("Disk", "warning", text, "free some space, or set NIGHTSHIFT_HOME to another disk")
+        yield Finding("Disk", "warning", text, "free some space, or set NIGHTSHIFT_HOME to another disk")
 
 
-def packages(settings: Settings) -> Iterator[Check]:
+def packages(settings: Settings) -> Iterator[Finding]:
     """Installed versions against those that Nightshift is made for."""
     wrong = [
         f"{name} {installed or 'missing'} (expected {expected})"
@@ -134,9 +116,9 @@ def packages(settings: Settings) -> Iterator[Check]:
         if installed != expected
     ]
     if wrong:
-        yield Check("Packages", "error", "; ".join(wrong), "run: make setup, or pip install -r requirements.txt")
+        yield Finding("Packages", "error", "; ".join(wrong), "run: make setup, or pip install -r requirements.txt")
     else:
-        yield Check("Packages", "ok", ", ".join(f"{name} {version}" for name, version, _ in _pinned()))
+        yield Finding("Packages", "ok", ", ".join(f"{name} {version}" for name, version, _ in _pinned()))
     yield from _pyspark()
 
 
@@ -158,11 +140,11 @@ def _pinned() -> list[tuple[str, str, str | None]]:
     )
 
 
-def _pyspark() -> Iterator[Check]:
+def _pyspark() -> Iterator[Finding]:
     """Two packages install into the folder ``pyspark``; a mixture runs, wrongly."""
     if _version("pyspark-client") is not None:
         fix = "pip uninstall pyspark-client, then pip install --force-reinstall --no-deps pyspark"
-        yield Check("pyspark", "error", "pyspark-client is installed over it", fix)
+        yield Finding("pyspark", "error", "pyspark-client is installed over it", fix)
         return
     spec = importlib.util.find_spec("pyspark")
     if spec is None or not spec.submodule_search_locations:
@@ -170,10 +152,10 @@ def _pyspark() -> Iterator[Check]:
     path = Path(spec.submodule_search_locations[0]) / "version.py"
     text = path.read_text() if path.is_file() else ""
     if re.search(rf"""^__version__.*["']{re.escape(str(_version("pyspark")))}["']""", text, flags=re.MULTILINE):
-        yield Check("pyspark", "ok", "its files are of one version")
+        yield Finding("pyspark", "ok", "its files are of one version")
     else:
         fix = "pip install --force-reinstall --no-deps pyspark"
-        yield Check("pyspark", "error", f"{path} is not of version {_version('pyspark')}", fix)
+        yield Finding("pyspark", "error", f"{path} is not of version {_version('pyspark')}", fix)
 
 
 def _version(name: str) -> str | None:
@@ -183,70 +165,70 @@ def _version(name: str) -> str | None:
         return None
 
 
-def spark_python(settings: Settings) -> Iterator[Check]:
+def spark_python(settings: Settings) -> Iterator[Finding]:
     """Spark's workers must run the interpreter of the jobs."""
     value = os.environ.get("PYSPARK_PYTHON")
     if value is None:
-        yield Check("PYSPARK_PYTHON", "ok", f"not set; jobs set it to {settings.python}")
+        yield Finding("PYSPARK_PYTHON", "ok", f"not set; jobs set it to {settings.python}")
     elif shutil.which(value) is None:
-        yield Check("PYSPARK_PYTHON", "error", f"{value} is no program", f"set it to {settings.python}, or unset it")
+        yield Finding("PYSPARK_PYTHON", "error", f"{value} is no program", f"set it to {settings.python}, or unset it")
     elif Path(value).absolute() != Path(settings.python).absolute():
         found = f"{value}, but jobs run in {settings.python}"
-        yield Check("PYSPARK_PYTHON", "warning", found, f"set it to {settings.python}, or unset it")
+        yield Finding("PYSPARK_PYTHON", "warning", found, f"set it to {settings.python}, or unset it")
     else:
-        yield Check("PYSPARK_PYTHON", "ok", value)
+        yield Finding("PYSPARK_PYTHON", "ok", value)
 
 
-def environment(settings: Settings) -> Iterator[Check]:
+def environment(settings: Settings) -> Iterator[Finding]:
     """Whether ``env.sh`` is there, and whether this shell has it."""
     path = env_sh_path(settings)
     if not path.is_file():
-        yield Check("env.sh", "error", f"there is no {shown(path)}", INIT)
+        yield Finding("env.sh", "error", f"there is no {shown(path)}", INIT)
     elif os.environ.get("AIRFLOW_HOME") != str(airflow_home(settings)):
         found = "written, but not sourced in this shell"
-        yield Check("env.sh", "warning", found, f"for Airflow's own commands:  . {shown(path)}")
+        yield Finding("env.sh", "warning", found, f"for Airflow's own commands:  . {shown(path)}")
     else:
-        yield Check("env.sh", "ok", shown(path))
+        yield Finding("env.sh", "ok", shown(path))
 
 
-def airflow_database(settings: Settings) -> Iterator[Check]:
+def airflow_database(settings: Settings) -> Iterator[Finding]:
     """Airflow's database and the pool of local jobs, read from SQLite without importing Airflow."""
     if os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"):
-        yield Check("Airflow", "ok", "a database of its own is configured; use --airflow to ask it")
+        yield Finding("Airflow", "ok", "a database of its own is configured; use --airflow to ask it")
         return
     path = airflow_home(settings) / "airflow.db"
     if not path.is_file():
-        yield Check("Airflow", "error", f"there is no database {shown(path)}", INIT)
+        yield Finding("Airflow", "error", f"there is no database {shown(path)}", INIT)
         return
     try:
         with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as database:
             row = database.execute("SELECT slots FROM slot_pool WHERE pool = ?", (POOL,)).fetchone()
         database.close()
     except sqlite3.Error as error:
-        yield Check("Airflow", "error", f"{shown(path)} cannot be read: {error}", "run: nightshift init --force")
+        yield Finding("Airflow", "error", f"{shown(path)} cannot be read: {error}", "run: nightshift init --force")
         return
     if row is None:
-        yield Check(
+        yield Finding(
             "Airflow", "error", f"there is no pool {POOL}; no task would ever start", "run: nightshift init --force"
         )
     else:
-        yield Check("Airflow", "ok", f"{shown(path)}; pool {POOL} with {row[0]} slots")
+        yield Finding("Airflow", "ok", f"{shown(path)}; pool {POOL} with {row[0]} slots")
 
 
-def mlflow_database(settings: Settings) -> Iterator[Check]:
+def mlflow_database(settings: Settings) -> Iterator[Finding]:
     """MLflow's database, where it is a file."""
     from nightshift.cli.setup import sqlite_file
 
     path = sqlite_file(settings.mlflow_uri)
     if path is None:
-        yield Check("MLflow", "ok", f"{settings.mlflow_uri} (not asked)")
+        yield Finding("MLflow", "ok", f"{settings.mlflow_uri} (not asked)")
     elif path.is_file():
-        yield Check("MLflow", "ok", shown(path))
+        yield Finding("MLflow", "ok", shown(path))
     else:
-        yield Check("MLflow", "error", f"there is no database {shown(path)}", INIT)
+        yield Finding("MLflow", "error", f"there is no database {shown(path)}", INIT)
 
 
-def storage(settings: Settings) -> Iterator[Check]:
+def storage(settings: Settings) -> Iterator[Finding]:
     """Whether the storage root can be written, and whether of many writers of one name really one wins."""
     from nightshift.storage import require_conditional_create
     from nightshift.storage.objects import Objects
@@ -254,55 +236,56 @@ def storage(settings: Settings) -> Iterator[Check]:
     try:
         require_conditional_create(Objects(f"{settings.storage.rstrip('/')}/{settings.env}", patience=PATIENCE))
     except NightshiftError as error:
-        yield Check("Storage", "error", error.message, error.hint or "check NIGHTSHIFT_STORAGE and its credentials")
+        yield Finding("Storage", "error", error.message, error.hint or "check NIGHTSHIFT_STORAGE and its credentials")
     else:
-        yield Check("Storage", "ok", f"{settings.storage}: writable, conditional create works")
+        yield Finding("Storage", "ok", f"{settings.storage}: writable, conditional create works")
 
 
-def specs(settings: Settings) -> Iterator[Check]:
+def specs(settings: Settings) -> Iterator[Finding]:
     """Whether the model specs can be used."""
     from nightshift.spec.loader import load_specs
 
     if not settings.models.is_dir():
         fix = "run inside a project that has dags/models, or set NIGHTSHIFT_MODELS"
-        yield Check("Model specs", "error", f"there is no folder {settings.models}", fix)
+        yield Finding("Model specs", "error", f"there is no folder {settings.models}", fix)
         return
     loaded = load_specs(settings.models)
     names = ", ".join(spec.model for spec in loaded.specs)
     if loaded.errors:
-        yield Check("Model specs", "error", f"{len(loaded.errors)} cannot be used", "run: nightshift validate")
+        yield Finding("Model specs", "error", f"{len(loaded.errors)} cannot be used", "run: nightshift validate")
     elif not loaded.specs:
-        yield Check("Model specs", "warning", f"none in {settings.models}", "add dags/models/<model>.yaml")
+        yield Finding("Model specs", "warning", f"none in {settings.models}", "add dags/models/<model>.yaml")
     else:
-        yield Check("Model specs", "ok", names)
+        yield Finding("Model specs", "ok", names)
 
 
-def connections(settings: Settings) -> Iterator[Check]:
+def connections(settings: Settings) -> Iterator[Finding]:
     """Whether Airflow knows the connections that specs name."""
     from nightshift.cli.setup import airflow
     from nightshift.spec.loader import load_specs
 
     wanted = sorted({spec.notify.connection for spec in load_specs(settings.models).specs if spec.notify})
     if not wanted:
-        yield Check("Connections", "ok", "the specs name none")
+        yield Finding("Connections", "ok", "the specs name none")
         return
     for name in wanted:
         try:
             airflow(["connections", "get", name, "-o", "json"], _airflow_env(settings))
         except NightshiftError as error:
             found = f"{name}: {error.message.splitlines()[-1]}"
-            yield Check("Connections", "error", found, f"airflow connections add {name} --conn-type http --conn-host …")
+            yield Finding(
+                "Connections", "error", found, f"airflow connections add {name} --conn-type http --conn-host …"
+            )
         else:
-            yield Check("Connections", "ok", name)
+            yield Finding("Connections", "ok", name)
 
 
-def stack(settings: Settings) -> Iterator[Check]:
+def stack(settings: Settings) -> Iterator[Finding]:
     """The docker-compose stack, asked from outside."""
     from nightshift.stack.engine import Compose
     from nightshift.stack.probes import findings
 
-    for found in findings(Compose.at(project_of(settings))):
-        yield Check(found.name, found.state, found.found, found.fix)
+    yield from findings(Compose.at(project_of(settings)))
 
 
 def _airflow_env(settings: Settings) -> dict[str, str]:

@@ -147,11 +147,11 @@ def airflow_tables(environ: Mapping[str, str]) -> str:
 
 def airflow_logins(environ: Mapping[str, str]) -> str:
     """The file in which Airflow looks up passwords."""
+    from nightshift.cli.setup import write_whole
+
     path = Path(environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
-    fresh = path.with_name(path.name + ".new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(json.dumps({user: _secret(environ, variable) for user, variable in USERS.items()}))
-    fresh.replace(path)
+    passwords = {user: _secret(environ, variable) for user, variable in USERS.items()}
+    write_whole(path, json.dumps(passwords), mode=0o600)
     return f"users {', '.join(USERS)}"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import click
 from rich.markup import escape
 
@@ -34,18 +32,13 @@ def retention(
 
     Champions stay for ever, with everything they were made from. Safe beside running nights.
     """
-    from nightshift.ledger import Ledger
-    from nightshift.storage import apply_retention
+    from nightshift.ledger.retention import retain
 
-    settings = Settings.from_environment()
-    store = store_of(settings, model)
-    report = apply_retention(
-        store,
+    report = retain(
+        store_of(Settings.from_environment(), model),
         keep_versions=keep_versions,
         keep_days=keep_days,
         garbage_hours=garbage_hours,
-        protected=Ledger(store).protected(),
-        now=datetime.now(UTC),
         dry_run=dry_run,
     )
     if as_json:

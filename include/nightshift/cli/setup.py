@@ -89,7 +89,7 @@ def set_up(settings: Settings, java: Path | None) -> Iterator[str]:
         ]
         for step in steps:
             yield step.result()
-    _write(path, env_sh(settings, java_home=java), mode=0o600)
+    write_whole(path, env_sh(settings, java_home=java), mode=0o600)
     yield f"Environment: {shown(path)}"
 
 
@@ -105,7 +105,7 @@ def _prepare_airflow(settings: Settings, java: Path | None) -> str:
     home.mkdir(parents=True, exist_ok=True)
     secret = jwt_secret_file(settings)
     if not secret.is_file():
-        _write(secret, secrets.token_hex(64), mode=0o600)
+        write_whole(secret, secrets.token_hex(64), mode=0o600)
     environment = process_environment(settings, java_home=java)
     airflow(["db", "migrate"], environment)
     airflow(["pools", "set", POOL, str(POOL_SLOTS), "Jobs that run on this machine"], environment)
@@ -141,12 +141,13 @@ def airflow(arguments: list[str], environment: Mapping[str, str]) -> str:
     return done.stdout
 
 
-def _write(path: Path, text: str, *, mode: int) -> None:
+def write_whole(path: Path, text: str, *, mode: int) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(path.name + ".new")
+    fresh.touch(mode=mode)
+    fresh.chmod(mode)  # where it was left from before, or the umask is strict
     fresh.write_text(text)
-    fresh.chmod(mode)
     fresh.replace(path)
 
 

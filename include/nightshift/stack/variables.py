@@ -74,7 +74,7 @@ PORTS = (
 
 OPTIONS = (
     *PORTS,
-    Option("SPARK_WORKER_MEMORY", "1g", "what a Spark worker gives to executors; its container is limited to 1600m"),
+    Option("SPARK_WORKER_MEMORY", "1g", "what a Spark worker gives to executors, within its container's mem_limit"),
     Option("NIGHTSHIFT_COMPUTE", "standalone", "where Spark runs for specs that do not say: standalone or local"),
     Option("NIGHTSHIFT_ENV", "dev", "prefix in storage: dev, stage or prod"),
     Option("NIGHTSHIFT_UID", "50000", "user id of all of our processes, for folders that only you may read"),

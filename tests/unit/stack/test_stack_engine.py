@@ -105,12 +105,12 @@ def globals_docker(*arguments: str) -> str:
 class TestCompose:
     def test_a_stack_without_its_env_file_can_be_looked_at(self, project: Path, docker: Put) -> None:
         docker('test "$POSTGRES_PASSWORD" = missing && test "$SPARK_AUTH_SECRET" = missing')
-        Compose.at(project).containers()
+        assert not Compose.at(project).containers()
 
     def test_what_is_in_the_env_file_is_left_to_compose(self, project: Path, docker: Put) -> None:
         env_file.ensure(project)
         docker('test -z "$POSTGRES_PASSWORD"')
-        Compose.at(project).containers()
+        assert not Compose.at(project).containers()
 
     def test_from_a_folder_below(self, project: Path) -> None:
         (project / "dags").mkdir()
