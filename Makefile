@@ -12,7 +12,7 @@ YES = $(filter-out 0 no false,$(1))
 COMPILE := compile pyproject.toml --universal --generate-hashes --no-header --quiet --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-all test-stack check format airflow lock bench clean
+.PHONY: help setup demo test test-unit test-all test-stack mutation check format airflow lock bench clean
 .PHONY: env up down ps doctor-stack logs trigger open
 
 help:  ## Show this list
@@ -44,6 +44,9 @@ test-all: setup check  ## Everything: linters, all tests, the demo from a fresh 
 
 test-stack: $(INSTALLED)  ## The stack from a fresh clone: started, used, broken, stopped. Needs Docker (40 minutes)
 	@$(BIN)/pytest tests/stack
+
+mutation: $(INSTALLED)  ## Break the gates in a thousand small ways and see what no test notices [ONLY='nightshift.model.*'] (25 minutes)
+	@$(BIN)/python tests/mutation/mutate.py $(if $(ONLY),'$(ONLY)')
 
 check: $(INSTALLED)  ## Linters, types and import rules, as CI runs them
 	@$(BIN)/ruff check
@@ -95,4 +98,4 @@ lock: $(INSTALLED)  ## Compile the locks from pyproject.toml
 	@echo "uv" | $(UV) compile - --universal --generate-hashes --no-header --quiet --upgrade -o requirements-uv.txt
 
 clean:  ## Remove the virtual environment and all local state
-	rm -rf $(VENV) .nightshift .airflow build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .nightshift .airflow build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .mutation

@@ -21,7 +21,8 @@ def retraining(spec: ModelSpec) -> None:
         challenger = train(dataset)
         evaluation = evaluate(challenger)
         version = register(evaluation)
-        deploy(version)
+        if spec.approval == "auto":
+            deploy(version)  # where a person approves, promotion.py does
 
     nightly()
 

@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import hypothesis
+
 ROOT = Path(__file__).parent.parent
 STATE = Path(tempfile.mkdtemp(prefix="nightshift-tests-"))
 atexit.register(shutil.rmtree, STATE, ignore_errors=True)
@@ -30,6 +32,10 @@ os.environ.update(
     GX_ANALYTICS_ENABLED="false",
     DO_NOT_TRACK="1",
 )
+
+# A deadline would fail a test for what else the machine is doing.
+hypothesis.settings.register_profile("nightshift", deadline=None)
+hypothesis.settings.load_profile("nightshift")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -39,7 +39,7 @@ CODE_OF_STAGE: dict[str, tuple[str, ...]] = {
     "preprocess": (*_LIBRARY, "preprocess", "shift", "ledger", "transforms", "spark", "java.py"),
     "train": (*_LIBRARY, "train", "transforms", "model"),
     "evaluate": (*_LIBRARY, "evaluate", "model", "ledger"),
-    "register": (*_LIBRARY, "register", "model", "registry"),
+    "register": (*_LIBRARY, "register", "model", "ledger", "registry"),
     "deploy": (*_LIBRARY, "deploy", "model", "ledger", "registry"),
 }
 # Counts only where Spark trains: elsewhere a new Spark must not train anything again.
@@ -61,9 +61,29 @@ SPEC_OF_STAGE: dict[str, tuple[str, ...]] = {
     "preprocess": ("source", "key", "tables", "prepare_sql", "data_checks", "label", "features", "window", "gates"),
     "train": ("key", "label", "features", "training", "window"),
     "evaluate": ("key", "label", "features", "training", "gates", "window"),
-    "register": ("owner", "description", "key", "label", "training", "gates", "window"),
-    "deploy": ("deploy", "gates"),
+    "register": ("owner", "description", "key", "label", "training", "gates", "window", "approval"),
+    "deploy": ("deploy", "gates", "approval"),
 }
+
+
+def stages_of(spec: ModelSpec) -> tuple[str, ...]:
+    """The stages of a night: where a person approves, it ends with a registered candidate."""
+    return STAGES if spec.approval == "auto" else STAGES[: STAGES.index("deploy")]
+
+
+@dataclass(frozen=True)
+class Approval:
+    """What became of the question whether a version may ship.
+
+    Attributes:
+        approved: Whether it may.
+        by: Who answered; None where nobody did in time.
+        comment: What they had to say about it.
+    """
+
+    approved: bool
+    by: str | None
+    comment: str = ""
 
 
 @dataclass(frozen=True, order=True)
@@ -272,6 +292,7 @@ class Plan:
         trigger: What started the run. Backfills never promote.
         threads: Threads of a job.
         code_version: Digest of the whole package the plan was made with.
+        approval: The answer, where a person was asked; None before that.
     """
 
     spec: ModelSpec
@@ -283,6 +304,7 @@ class Plan:
     trigger: Trigger
     threads: int
     code_version: str
+    approval: Approval | None = None
 
     @cached_property
     def windows(self) -> Windows:
@@ -326,6 +348,7 @@ class Plan:
                 "trigger": self.trigger,
                 "threads": self.threads,
                 "code_version": self.code_version,
+                **({"approval": asdict(self.approval)} if self.approval else {}),
             }
         )
 
@@ -347,7 +370,8 @@ class Plan:
                     "the plan was written by another version of Nightshift.", hint="clear the run's first task"
                 )
             start, end = (datetime.fromisoformat(bound) for bound in raw.pop("interval"))
-            return cls(spec=ModelSpec.model_validate(raw.pop("spec")), interval=Interval(start, end), **raw)
+            spec, answer = ModelSpec.model_validate(raw.pop("spec")), raw.pop("approval", None)
+            return cls(spec=spec, interval=Interval(start, end), approval=answer and Approval(**answer), **raw)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(f"the plan cannot be read: {error}", hint="clear the run's first task") from error
 

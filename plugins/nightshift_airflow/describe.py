@@ -9,6 +9,7 @@ from airflow.sdk import CronTriggerTimetable, Param
 
 from nightshift.spec.models import ModelSpec
 from nightshift.spec.values import format_duration
+from nightshift_airflow.assets import candidate
 
 START = datetime(2000, 1, 1, tzinfo=UTC)  # before any night; catchup is off
 DAY = timedelta(days=1)
@@ -30,6 +31,42 @@ def dag_of(spec: ModelSpec, process: str) -> dict[str, Any]:
     }
 
 
+def promotion_of(spec: ModelSpec) -> dict[str, Any]:
+    """Arguments of ``@dag`` for the approval of a model's versions by a person."""
+    waits = format_duration(spec.approval_timeout)
+    return {
+        **dag_of(spec, "promotion"),
+        "description": f"Ask a person whether a version of {spec.model} may ship, then promote it.",
+        "doc_md": PROMOTION.format(model=spec.model, waits=waits),
+        "schedule": [candidate(spec)],
+        "max_active_runs": 16,  # a question that nobody answers must not keep the next from being asked
+        "params": {"night": night(), "approve": answer()},
+    }
+
+
+PROMOTION = """\
+Each night of `{model}__retraining` ends with a registered version. If that has passed its gates, this DAG asks a
+person: the question stands under *Required Actions*, with the numbers, and waits {waits}. Whoever may trigger this DAG
+may answer.
+
+* **candidate** finds the version; skipped if it is settled, or a newer one has come.
+* **approval** waits. It holds no worker and no slot.
+* **deploy** makes an approved version the champion, after the same checks as ever, in the approver's name; a rejection
+  goes into the ledger, and deploy is skipped.
+
+Triggered by hand, it asks about the newest version, or that of the night in the form.
+"""
+
+
+def answer() -> Param:
+    return Param(
+        None,
+        type=["null", "boolean"],
+        title="Answer of airflow dags test",
+        description="Leave it empty: only airflow dags test, where nobody can be asked, takes its answer from here.",
+    )
+
+
 def night() -> Param:
     return Param(
         None,
@@ -46,22 +83,30 @@ def documentation(spec: ModelSpec) -> str:
         "Owner": spec.owner,
         "Schedule": f"`{spec.schedule}` UTC" if spec.schedule else "by hand",
         "Source": _source(spec),
-        "Label": f"`{spec.label.column} {spec.label.positive}`, known after {format_duration(spec.label.delay)}",
+        "Label": f"`{spec.label.asked}`, known after {format_duration(spec.label.delay)}",
         "Features": f"{len(spec.features.numeric)} numeric, {len(spec.features.categorical)} categorical",
         "Training": f"{spec.training.engine} on {format_duration(spec.window.train)}",
         "Holdout": f"the {format_duration(spec.window.holdout)} after that",
-        "Ships when": (f"{spec.gates.metric} ≥ {spec.gates.minimum:g}, and {_rule(spec)}"),
+        "Ships when": f"{_bound(spec)}, and {_rule(spec)}{_approval(spec)}",
         "Serves at": f"`{spec.deploy.target}`",
     }
     rows = "\n".join(f"| {name} | {_cell(fact)} |" for name, fact in facts.items())
     return f"{spec.description.strip()}\n\n| | |\n| --- | --- |\n{rows}\n\nSpec: `models/{spec.model}.yaml`\n"
 
 
+def _bound(spec: ModelSpec) -> str:
+    return f"{spec.gates.metric} {'≥' if spec.gates.decider.higher_is_better else '≤'} {spec.gates.bound:g}"
+
+
 def _rule(spec: ModelSpec) -> str:
     versus = spec.gates.versus_champion
     if versus.rule == "better":
         return "better than the champion"
-    return f"not more than {versus.margin:g} below the champion's"
+    return f"not more than {spec.gates.margins.deciding:g} worse than the champion's"
+
+
+def _approval(spec: ModelSpec) -> str:
+    return ", and a person approves" if spec.approval == "manual" else ""
 
 
 def _source(spec: ModelSpec) -> str:

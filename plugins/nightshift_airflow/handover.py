@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nightshift.jobs import PublishedPlan
+from nightshift.plan import Approval
 from nightshift.stage import StageResult
 from nightshift.storage import Ref
 
@@ -19,11 +20,13 @@ class Handover:
         plan: The plan that the next task works by.
         night: The night, for people.
         results: What each stage did so far.
+        approval: A person's answer, which the next task's plan will carry.
     """
 
     plan: PublishedPlan
     night: str
     results: Mapping[str, StageResult] = field(default_factory=dict)
+    approval: Approval | None = None
 
     @property
     def refs(self) -> dict[str, Ref]:
@@ -41,6 +44,7 @@ class Handover:
             "night": self.night,
             "plan": asdict(self.plan),
             "results": {stage: result.to_dict() for stage, result in self.results.items()},
+            **({"approval": asdict(self.approval)} if self.approval else {}),
         }
 
     @classmethod
@@ -49,4 +53,5 @@ class Handover:
             plan=PublishedPlan(**raw["plan"]),
             night=raw["night"],
             results={stage: StageResult.from_dict(result) for stage, result in raw["results"].items()},
+            approval=Approval(**raw["approval"]) if raw.get("approval") else None,
         )

@@ -34,7 +34,8 @@ Removes what costs money and helps nobody, for every model that has a spec.
 * **remove_s3_leftovers**: on S3 and MinIO, parts of uploads that a killed writer began, and the empty folder markers
   of Hadoop.
 * **apply_retention**: versions, attempts and plans that no manifest, night or champion needs any more; the same as
-  `nightshift retention MODEL`. Champions stay for ever, with everything they were made from.
+  `nightshift retention MODEL`. Champions stay until somebody retires them. A version that goes is retired in the
+  ledger first.
 * **reconcile_roles**: MLflow's aliases say what each ledger says, also where MLflow was down when a champion was
   moved. An alias that somebody moved by hand is put back, and named in the log.
 
@@ -130,7 +131,11 @@ class RetentionOperator(BaseOperator):
                 errors[model] = error
             else:
                 log.info("%s: %s", model, report)
-                done[model] = {"versions": len(report.versions), "freed_bytes": report.freed_bytes}
+                done[model] = {
+                    "versions": len(report.versions),
+                    "retired": list(report.retired),
+                    "freed_bytes": report.freed_bytes,
+                }
         log.info("freed %d bytes in all", sum(about["freed_bytes"] for about in done.values()))
         if errors:
             text = "\n".join(f"{model}: {error}" for model, error in errors.items())

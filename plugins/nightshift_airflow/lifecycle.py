@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Asset, XComArg
+from airflow.sdk import XComArg
 
 from nightshift.spec.models import ModelSpec
+from nightshift_airflow.assets import candidates, champion
 from nightshift_airflow.operators import StageOperator
 
 
@@ -36,8 +37,9 @@ def evaluate(challenger: XComArg) -> XComArg:
 
 
 def register(evaluation: XComArg) -> XComArg:
-    """Record the version, refused or not, in MLflow."""
-    return _after(evaluation, "register")
+    """Record the version, refused or not, in MLflow; where a person approves, announce it if it may ship."""
+    spec = _spec_of(evaluation)
+    return _after(evaluation, "register", outlets=[candidates(spec)] if spec.approval == "manual" else None)
 
 
 def deploy(version: XComArg) -> XComArg:
@@ -46,17 +48,11 @@ def deploy(version: XComArg) -> XComArg:
     return _after(version, "deploy", outlets=[champion(spec)])
 
 
-def champion(spec: ModelSpec) -> Asset:
-    """The asset that changes when a model has a new champion."""
-    # For a scheme without "x-" Airflow imports every provider's URI handler, and boto3 with them, while it parses.
-    return Asset(name=f"{spec.model}_champion", uri=f"x-nightshift://{spec.model}/champion", group="nightshift")
-
-
 def _after(given: XComArg, stage: str, **kwargs: Any) -> XComArg:
     return StageOperator(task_id=stage, spec=_spec_of(given), upstream=given, **kwargs).output
 
 
 def _spec_of(given: XComArg) -> ModelSpec:
-    operator = next(iter(given.iter_references()))[0]
-    assert isinstance(operator, StageOperator), "stages follow stages"
-    return operator.spec
+    operator: Any = next(iter(given.iter_references()))[0]
+    spec: ModelSpec = operator.spec
+    return spec

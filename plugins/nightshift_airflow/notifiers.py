@@ -51,6 +51,11 @@ def notify_refusal(context: Context, spec: ModelSpec, refused: StageResult, *, n
     _send(spec, body, context)
 
 
+def notify_question(context: Context, spec: ModelSpec, *, subject: str, link: str) -> None:
+    """Tell the webhook that a version waits for a person, and where to answer."""
+    _send(spec, {"event": "approval", "text": f"{subject}\n{link}", "link": link}, context)
+
+
 def explain_retry(context: Context) -> None:
     """Task callback, to be the last one: repeat the reason below the traceback, where people look."""
     log.error("%s failed and will be tried again.\n%s", context["ti"].task_id, context.get("exception"))

@@ -6,6 +6,7 @@ What only a running task needs is imported by the methods that run: DAG files ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from nightshift.errors import NightshiftError, NightSkipped
 from nightshift.spec.models import ModelSpec
 from nightshift.spec.spark_use import uses_spark
+from nightshift_airflow.assets import candidate
 from nightshift_airflow.compute import POOL, target_of
 from nightshift_airflow.links import SparkLink, show_while_running
 from nightshift_airflow.notifiers import FailureNotifier, explain_failure, explain_retry, notify_refusal
@@ -81,9 +83,9 @@ class StageOperator(BaseOperator):
             raise AirflowSkipException(result.reason or "nothing to do")
         if result.status == "refused":
             self.log.warning("refused: %s", result.reason)
-        for asset in self.outlets:
-            if isinstance(asset, Asset):
-                context["outlet_events"][asset].extra.update(_facts(handover, result))
+        if self.task_id == "register" and self.spec.approval == "manual":
+            self._tell_of_refusal(context, handover)
+        self._announce(context, handover)
         return handover.to_dict()
 
     def on_kill(self) -> None:
@@ -118,9 +120,12 @@ class StageOperator(BaseOperator):
             return self._first(context, settings)
         assert isinstance(self.upstream, Mapping), "Airflow renders template fields before it executes"
         given = Handover.from_dict(self.upstream)
-        if context["ti"].try_number > 1:
+        again = context["ti"].try_number > 1
+        if again:
             self.log.info("this task ran before: planning again, with the spec and the code of today")
-            return Handover(publish(replan(given.plan.load(), self.spec, settings)), given.night, given.results)
+        if again or given.approval is not None:
+            plan = replan(given.plan.load(), self.spec, settings, approval=given.approval)
+            return Handover(publish(plan), given.night, given.results)
         return given
 
     def _first(self, context: Context, settings: Settings) -> Handover:
@@ -133,6 +138,17 @@ class StageOperator(BaseOperator):
         published = publish(plan)
         self.log.info("night %s: %s; plan %s", interval.night, interval, published.uri)
         return Handover(published, interval.night.isoformat())
+
+    def _announce(self, context: Context, handover: Handover) -> None:
+        """Say what has changed: a new champion always, a candidate only if a person is to be asked about it."""
+        result = handover.results[self.task_id]
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra.update(_facts(handover, result))
+            elif result.summary["standing"] == "accepted" and trigger_of(context["dag_run"]) != "backfill":
+                extra = {"night": handover.night, **_about_candidate(handover)}
+                context["outlet_events"][outlet].add(candidate(self.spec), extra=extra)
+                self.log.info("v%s waits for a person's approval", result.summary["model_version"])
 
     def _tell_of_refusal(self, context: Context, handover: Handover) -> None:
         refused = next((result for result in handover.results.values() if result.status == "refused"), None)
@@ -162,6 +178,17 @@ def task_defaults(spec: ModelSpec) -> dict[str, Any]:
 def _facts(handover: Handover, result: StageResult) -> dict[str, Any]:
     """What a consumer of the champion's asset gets to know."""
     return {"night": handover.night, **{key: value for key, value in result.summary.items() if _is_small(value)}}
+
+
+def _about_candidate(handover: Handover) -> dict[str, Any]:
+    """What the promotion DAG gets to know: enough to find the version in storage, and to read in the UI."""
+    evaluate, register = handover.results["evaluate"], handover.results["register"]
+    return {
+        "model_version": register.summary["model_version"],
+        "verdict": evaluate.summary["verdict"],
+        "plan": asdict(handover.plan),
+        "refs": {stage: asdict(ref) for stage, ref in handover.refs.items()},
+    }
 
 
 def _is_small(value: Any) -> bool:

@@ -5,14 +5,15 @@
 
 Every night trains a model as the demo's spec says and is judged by the functions that the stage calls. Beside the
 rule, the same nights are played with ``better``, with every model promoted, and with none after the first. What is
-served is scored on the day after. On every tenth night or so, bad and good candidates are judged too. Seeded: the same
-versions of the libraries give the same numbers. Models are kept in DIR, so that a second run only judges. About half
-an hour on one core.
+served is scored on the day after. On every tenth night or so, bad and good candidates are judged too, and pairs of one
+model with noise. Seeded: the same versions of the libraries give the same numbers. Models and judgements are kept in
+DIR, so that a run that was stopped goes on where it was. Half an hour on one core, and an hour more for the candidates.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,18 +23,20 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import scipy.stats
 import xgboost
 from sklearn.metrics import roc_auc_score
 from tests.fakes.flights import Fitted, FlightsNight, Scores, fit, levels_of, numeric_of, spec
-from tests.mutation.candidates import BAD, GOOD, tonight
+from tests.mutation.candidates import BAD, GOOD, blurred, tonight
 
 from nightshift.evaluate.gate import Judgement, share_promoted
 from nightshift.evaluate.paired import log_losses
 from nightshift.plan import DAY, Interval
-from nightshift.spec.models import Gates
+from nightshift.spec.gates import Gates
 
 NEW_DAY = timedelta(days=1)
-DEAR = frozenset({"overfit deep trees", "more and slower trees"})
+PAIRS = 20
+NOISE = 0.2
 
 
 @dataclass
@@ -145,6 +148,12 @@ def wilson(hits: int, count: int) -> str:
     return f"{hits} of {count}, {100 * share:.0f} % ({100 * max(middle - half, 0):.0f} to {100 * min(middle + half, 1):.0f})"
 
 
+def of_nights(shares: Sequence[float]) -> str:
+    """The 95 % interval of a mean share whose unit is the night: what is odd about a night moves all its candidates."""
+    half = scipy.stats.t.ppf(0.975, len(shares) - 1) * np.std(shares, ddof=1) / math.sqrt(len(shares))
+    return f"{100 * max(np.mean(shares) - half, 0):.0f} to {100 * min(np.mean(shares) + half, 1):.0f}"
+
+
 def longest_gap(promoted: Sequence[int], count: int) -> int:
     """The most nights in a row without a promotion; the first night is one."""
     marks = [0, *promoted, count]
@@ -181,30 +190,48 @@ def simulate(days: Sequence[date], folder: Path) -> None:
     print(f"expected if nothing had changed: {100 * np.mean(rule.expected):.0f} % of nights")
 
 
+def judgements_of(day: date, folder: Path) -> dict[str, dict[str, str]]:
+    """What the gate says of every candidate of a night, and of pairs of the night's champion with noise: verdicts and
+    statuses by kind and name; from the folder where they are there."""
+    path = folder / f"{day}.json"
+    if path.exists():
+        known: dict[str, dict[str, str]] = json.loads(path.read_text())
+        return known
+    night = FlightsNight(day)
+    night.models["champion"] = model_of(FlightsNight(day - NEW_DAY), folder)
+    night.models["tonight"] = model_of(night, folder)
+    champion = night.champion
+    tonight(night)
+    random = np.random.default_rng(day.toordinal())
+    pairs = [[blurred(champion, NOISE, random) for _ in range(2)] for _ in range(PAIRS)]
+    found = {
+        "bad": {one.name: night.judge(one.make(night), champion).status for one in BAD},
+        "good": {one.name: night.judge(one.make(night), champion).status for one in GOOD},
+        "noise": {str(number): night.judge(one, other).verdict for number, (one, other) in enumerate(pairs)},
+    }
+    path.write_text(json.dumps(found))
+    return found
+
+
 def judge_candidates(days: Sequence[date], folder: Path) -> None:
     """Pass and refusal rates of the mutation suite's candidates, on nights that were not chosen for it."""
-    caught = {bad.name: [0, 0] for bad in BAD if bad.name not in DEAR}
-    passed = {good.name: [0, 0] for good in GOOD if good.name not in DEAR}
-    for number, day in enumerate(days):
-        night = FlightsNight(day)
-        night.models["champion"] = model_of(FlightsNight(day - NEW_DAY), folder)
-        night.models["tonight"] = model_of(night, folder)
-        champion = night.champion
-        tonight(night)
-        for bad in BAD:
-            if bad.name in caught:
-                caught[bad.name][1] += 1
-                caught[bad.name][0] += night.judge(bad.make(night), champion).status == "refused"
-        for good in GOOD:
-            if good.name in passed:
-                passed[good.name][1] += 1
-                passed[good.name][0] += night.judge(good.make(night), champion).status == "succeeded"
-        print(f"  candidates of {day}, {number + 1} of {len(days)}", flush=True)
-    for title, found in (("bad candidate | refused", caught), ("good candidate | passed", passed)):
+    found = []
+    for day in days:
+        found.append(judgements_of(day, folder))
+        print(f"  candidates of {day}, {len(found)} of {len(days)}", flush=True)
+    for kind, wanted, title in (
+        ("bad", "refused", "bad candidate | refused"),
+        ("good", "succeeded", "good candidate | passed"),
+    ):
         print(f"\n| {title} |\n| --- | --- |")
-        for name, (hits, count) in found.items():
-            print(f"| {name} | {wilson(hits, count)} |")
-        print(f"| all | {wilson(sum(hits for hits, _ in found.values()), sum(count for _, count in found.values()))} |")
+        for name in found[0][kind]:
+            print(f"| {name} | {wilson(sum(one[kind][name] == wanted for one in found), len(found))} |")
+        every = [status for one in found for status in one[kind].values()]
+        shares = [np.mean([status == wanted for status in one[kind].values()]) for one in found]
+        print(f"| all | {wilson(every.count(wanted), len(every))}; nights as units: {of_nights(shares)} |")
+    told = [verdict for one in found for verdict in one["noise"].values()]
+    print(f"\npairs of one model, noise {NOISE}: {dict((name, told.count(name)) for name in sorted(set(told)))}")
+    print("called better:", wilson(told.count("better"), len(told)))
 
 
 def main() -> None:

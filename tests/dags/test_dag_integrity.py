@@ -51,20 +51,20 @@ def test_people_find_their_model(model: tuple[ModelSpec, DAG]) -> None:
         spec.owner,
         spec.schedule or "by hand",
         spec.label.column,
-        f"{spec.gates.minimum:g}",
+        f"{spec.gates.bound:g}",
     ):
         assert fact in dag.doc_md
     assert dag.description is None or "\n" not in dag.description
 
 
 def test_nights_follow_each_other(model: tuple[ModelSpec, DAG]) -> None:
-    _, dag = model
+    spec, dag = model
     assert dag.max_active_runs == 1
     assert dag.catchup is False
     assert dag.end_date is None
     assert dag.start_date is not None
     assert dag.start_date < datetime.fromisoformat("2013-01-01T00:00Z")
-    assert dag.timetable.expression == "0 2 * * *"
+    assert dag.timetable.expression == spec.schedule
     assert str(dag.timetable.timezone) == "UTC"
     assert dag.timetable.interval == timedelta(days=1)
 
@@ -119,11 +119,12 @@ import sys
 sys.path[:0] = [{str(ROOT / "dags")!r}]
 import airflow.sdk, airflow.plugins_manager
 before = set(sys.modules)
-import retraining, housekeeping, spec_errors, nightshift_plugin
+import retraining, promotion, housekeeping, spec_errors, nightshift_plugin
 print(*sorted(name for name in {HEAVY!r} if name in sys.modules and name not in before))
 print(*sorted(name for name in ("fastapi", "sqlalchemy", "airflow.models") if name in sys.modules and name not in before))
 """
-    environ = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "PYTHONWARNINGS": "ignore"}
+    paths = os.pathsep.join((str(ROOT / "plugins"), str(ROOT / "include")))
+    environ = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
     found = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines()[-2:] == ["", ""]

@@ -97,12 +97,16 @@ def test_old_versions_of_every_model_go(
         tried = operator.execute(context(garbage_hours=0, dry_run=True))
         assert store_of(tmp_path, "letters").versions("data", DAY) == [1, 2, 3, 4]
         done = operator.execute(context(garbage_hours=0))
-    assert tried == done == {model: {"versions": 1, "freed_bytes": 0} for model in ("letters", "parcels")}
+    assert (
+        tried == done == {model: {"versions": 1, "retired": [], "freed_bytes": 0} for model in ("letters", "parcels")}
+    )
     assert store_of(tmp_path, "letters").versions("data", DAY) == [2, 3, 4]
     assert "parcels: would delete 1 versions" in caplog.text
     assert "parcels: deleted 1 versions" in caplog.text
     again = operator.execute(context(garbage_hours=0))
-    assert again["letters"] == {"versions": 0, "freed_bytes": 1000}, "their files go when no reader can hold them"
+    assert again["letters"] == {"versions": 0, "retired": [], "freed_bytes": 1000}, (
+        "their files go when no reader can hold them"
+    )
 
 
 def test_a_damaged_model_keeps_no_other_from_it(dag: DAG, models: Path, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ SPEC: dict[str, Any] = {
     "features": {"numeric": ["weight"]},
     "window": {"train": "7d", "holdout": "3d"},
     "training": {"engine": "xgboost"},
-    "gates": {"minimum": 0.6},
+    "gates": {"minimum": 0.6, "versus_champion": {"least": {"days": 2}}},
 }
 LATE_EVENING = datetime(2024, 5, 4, 22, 30, tzinfo=UTC)
 TWO_AT_NIGHT = datetime(2024, 5, 5, 2, tzinfo=UTC)
@@ -197,7 +197,7 @@ def test_a_task_that_runs_again_plans_again_for_the_same_night(
     target: FakeTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = execute(lifecycle()["ingest"], context())
-    fixed = lifecycle(gates={"minimum": 0.5})
+    fixed = lifecycle(gates={"minimum": 0.5, "versus_champion": {"least": {"days": 2}}})
     retried = execute(fixed["validate"], context(try_number=2, data_interval_end=LATE_EVENING), told)
     first, second = (job.plan for job in target.jobs)
     assert second != first
@@ -212,7 +212,7 @@ def test_a_task_that_runs_again_plans_again_for_the_same_night(
 
 def test_a_first_try_keeps_the_plan_of_the_run(target: FakeTarget) -> None:
     told = execute(lifecycle()["ingest"], context())
-    execute(lifecycle(gates={"minimum": 0.5})["validate"], context(), told)
+    execute(lifecycle(gates={"minimum": 0.5, "versus_champion": {"least": {"days": 2}}})["validate"], context(), told)
     assert target.jobs[0].plan == target.jobs[1].plan
 
 
@@ -509,3 +509,58 @@ def test_a_cluster_that_nobody_named_fails_at_once_with_the_variable(monkeypatch
     operator = lifecycle(compute={"target": "standalone"})["ingest"]
     with pytest.raises(AirflowFailException, match="NIGHTSHIFT_SPARK_MASTER is not set"):
         execute(operator, context())
+
+
+# -- where a person approves -----------------------------------------------------------------------------
+
+
+class AliasEvents(Events):
+    """What Airflow gives for an alias: events are added to it."""
+
+    def __missing__(self, outlet: Any) -> SimpleNamespace:
+        added: list[Any] = []
+        self[outlet] = SimpleNamespace(extra={}, added=added, add=lambda asset, extra: added.append((asset, extra)))
+        return self[outlet]
+
+
+def register_of_a_night_that_waits(
+    target: FakeTarget, *, standing: str, run_type: str = "scheduled", **changes: Any
+) -> list[Any]:
+    """Run a night of a model with ``approval: manual``; gives what register announced."""
+
+    def answer(job: Job) -> StageResult:
+        if job.stage == "evaluate":
+            refused = standing == "refused"
+            return result(
+                "evaluate", "refused" if refused else "succeeded", reason="bad" if refused else None, verdict="first"
+            )
+        return result(job.stage, model_version=7, standing=standing)
+
+    target.answer = answer
+    about = {**context(run_type=run_type), "outlet_events": AliasEvents()}
+    told: dict[str, Any] | None = None
+    operators = lifecycle(approval="manual", **changes)
+    for stage in ("ingest", "validate", "preprocess", "train", "evaluate", "register"):
+        told = execute(operators[stage], about, told)
+    return [event for accessor in about["outlet_events"].values() for event in accessor.added]
+
+
+def test_a_candidate_is_announced_with_all_that_its_promotion_needs(target: FakeTarget) -> None:
+    ((asset, extra),) = register_of_a_night_that_waits(target, standing="accepted")
+    assert asset.uri == "x-nightshift://parcels/candidate"
+    assert (extra["night"], extra["model_version"], extra["verdict"]) == ("2024-05-05", 7, "first")
+    assert list(extra["refs"]) == ["ingest", "validate", "preprocess", "train", "evaluate", "register"]
+    assert set(extra["plan"]) == {"uri", "sha256"}
+    assert len(json.dumps(extra)) < 2000
+
+
+def test_nobody_is_asked_about_a_refused_version_and_the_webhook_hears_of_it(
+    target: FakeTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with webhook() as (url, bodies):
+        assert register_of_a_night_that_waits(target, standing="refused", **connect(monkeypatch, url)) == []
+    assert [(body["event"], body["stage"], body["reason"]) for body in bodies] == [("refusal", "ingest", "bad")]
+
+
+def test_nobody_is_asked_about_a_backfill(target: FakeTarget) -> None:
+    assert register_of_a_night_that_waits(target, standing="accepted", run_type="backfill") == []

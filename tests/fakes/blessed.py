@@ -69,6 +69,16 @@ def a_candidate(store: Store, version: int = 1, day: int = 14) -> Candidate:
     return Candidate(version, hashlib.sha256(graph).hexdigest(), interval, train, f"run-{version}")
 
 
+def registered(store: Store, version: int = 1, day: int = 14) -> Candidate:
+    """A version that its night registered, and nobody promoted."""
+    candidate = a_candidate(store, version, day)
+    publish(
+        store, "register", candidate.interval.key, key=f"register {version}", inputs={"train": candidate.train},
+        result={"model_version": version, "model_digest": candidate.model_digest, "mlflow_run_id": f"run-{version}"},
+    )  # fmt: skip
+    return candidate
+
+
 def bless(store: Store, candidate: Candidate, *, opponent: int | None = None) -> Blessed:
     """All three blessings of a version that was judged against a champion."""
     key, version, inputs = candidate.interval.key, candidate.model_version, {"train": candidate.train}

@@ -83,7 +83,7 @@ def joined_flights() -> pa.Table:
 def flights_plan(night: date, **changes: Any) -> Plan:
     spec = load_spec(SPEC, check_sql=False)
     if changes:
-        spec = ModelSpec.model_validate({**spec.model_dump(mode="json"), **changes})
+        spec = ModelSpec.model_validate({**spec.model_dump(mode="json", exclude_defaults=True), **changes})
     interval = Interval.of_day(night - timedelta(days=1))
     return Plan(spec, interval, "file:///nowhere", "dev", "", "test", "test", 1, "x")
 

@@ -15,13 +15,14 @@ import xgboost
 from scipy.sparse import csr_matrix
 from tests.fakes.flight_nights import SPEC, joined_flights
 
-from nightshift.evaluate import baselines, metrics
 from nightshift.evaluate.comparison import compare_scores
 from nightshift.evaluate.gate import Anchor, Comparison, Judgement, judge
 from nightshift.evaluate.slices import fairness_gap
+from nightshift.evaluate.tasks import Binary
 from nightshift.plan import Interval, Windows
+from nightshift.spec.gates import Gates
 from nightshift.spec.loader import load_spec
-from nightshift.spec.models import Gates, ModelSpec
+from nightshift.spec.models import ModelSpec
 
 THRESHOLD = 0.31
 Scores = np.ndarray[Any, Any]
@@ -97,11 +98,11 @@ def fit(
         params: Instead of the spec's own.
     """
     numeric, levels = numeric_of(without), levels_of(rows, without)
-    chosen = {**spec().training.params, **params}
+    chosen = {"objective": "binary:logistic", **spec().training.params, **params}
     trees = int(chosen.pop("n_estimators"))
     truth = rows["__label"].to_numpy() if labels is None else labels
     matrix = xgboost.QuantileDMatrix(sparse_of(vectors(rows, numeric, levels), len(numeric)), truth, nthread=1)
-    fixed = {"objective": "binary:logistic", "tree_method": "hist", "seed": seed, "nthread": 1, "verbosity": 0}
+    fixed = {"tree_method": "hist", "seed": seed, "nthread": 1, "verbosity": 0}
     return Fitted(numeric, levels, xgboost.train({**chosen, **fixed}, matrix, num_boost_round=trees))
 
 
@@ -164,20 +165,21 @@ class FlightsNight:
             anchor: The champion of 30 days ago.
             keep: Which rows of the holdout neither has learned from.
         """
-        gates = gates or spec().gates
+        gates, task = gates or spec().gates, Binary()
         kept = keep(self.holdout.reset_index(drop=True))
-        ours = metrics.require_scores(challenger, of="the challenger")[kept.index]
+        ours = task.require_scores(challenger, of="the challenger")[kept.index]
         labels = kept["__label"].to_numpy()
         table = pa.Table.from_pandas(kept, preserve_index=False)
-        measured = metrics.metrics(labels, ours, THRESHOLD)
-        found = {"majority": baselines.majority(self.train["__label"].to_numpy(), labels)}
+        measured = task.measure(labels, ours, THRESHOLD)
+        found = {"majority": task.guess(self.train["__label"].to_numpy(), labels)}
         if champion is None:  # later models are not held against it, and it takes longer than all the rest
-            found["best_single_feature"], _ = baselines.best_single_feature(self.train, kept, spec().features)
+            single = task.single_feature(self.train, kept, spec().features, gates.metric)
+            found["best_single_feature"] = single.evidence
         gap = None if gates.fairness is None else fairness_gap(table, labels, ours >= THRESHOLD, gates.fairness)
         comparison = None
         if champion is not None:
-            theirs = metrics.require_scores(champion, of="the champion")[kept.index]
-            comparison = compare_scores(table, ours, theirs, gates, version=1, age=age, anchor=anchor)
+            theirs = task.require_scores(champion, of="the champion")[kept.index]
+            comparison = compare_scores(table, ours, theirs, gates, task, version=1, age=age, anchor=anchor)
         return judge(measured, found, comparison, gates, fairness=gap), comparison
 
     def judge(self, challenger: Scores, champion: Scores | None, **how: Any) -> Judgement:

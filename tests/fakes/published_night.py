@@ -214,6 +214,7 @@ class PublishedNight:
         result = {
             "model_version": self.version,
             "model_name": self.plan.model,
+            "model_digest": self.digest,
             "parity_max_diff": 3.2e-7,
             "parity_rows": 12545,
         }

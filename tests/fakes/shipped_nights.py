@@ -41,9 +41,9 @@ def night_of(number: int) -> date:
     return FIRST + timedelta(days=number - 1)
 
 
-def judged(root: Path, number: int) -> Night:
+def judged(root: Path, number: int, **changes: Any) -> Night:
     """The night with this number after evaluate and register, its version with the same number."""
-    plan = small_plan(root, night_of(number), trigger="manual", spec=small_spec(gates=WIDE))
+    plan = small_plan(root, night_of(number), trigger="manual", spec=small_spec(**{"gates": WIDE, **changes}))
     return registered(trained_night(root, plan=plan).run(evaluate)[0], number)
 
 
@@ -54,6 +54,8 @@ def registered(night: Night, number: int) -> Night:
         "model_version": number,
         "model_digest": night.io.given("train").file("graph.onnx").sha256,
         "mlflow_run_id": f"run-{number}",
+        "standing": "refused" if night.io.given("evaluate").result["status"] == "refused" else "accepted",
+        "approval": night.plan.spec.approval,
     }
     run_key = f"key-{number}-{night.io.upstream['evaluate'].digest}"
     attempt = night.store.attempt("register", night.plan.interval.key)

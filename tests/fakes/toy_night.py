@@ -44,7 +44,7 @@ SPEC: dict[str, Any] = {
     },
     "window": {"train": "3d", "holdout": "2d"},
     "training": {"engine": "xgboost"},
-    "gates": {"minimum": 0.5},
+    "gates": {"minimum": 0.5, "versus_champion": {"least": {"days": 2}}},
 }
 PLACES = pa.table({"kind": ["a", "b", "c"], "size": pa.array([1, 2, 3], pa.int64())})
 

@@ -104,7 +104,8 @@ def rows_of(window: Interval, *, flipped: float = 0.0) -> dict[str, Any]:
 
 def as_table(spec: ModelSpec, columns: Mapping[str, Any]) -> pa.Table:
     """With the vectors that Spark would have made."""
-    types = {"__time": pa.timestamp("us", tz="UTC"), "__label": pa.int8()}
+    label = pa.float64() if spec.label.task == "regression" else pa.int8()
+    types = {"__time": pa.timestamp("us", tz="UTC"), "__label": label}
     table = pa.table({name: pa.array(values, types.get(name)) for name, values in columns.items()})
     features = spec.features
     numbers = [[np.nan if value is None else value for value in columns[name]] for name in features.numeric]

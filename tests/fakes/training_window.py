@@ -40,7 +40,7 @@ def plan_of(root: Path, *, params: dict[str, Any] | None = None, **training: Any
         "features": {"numeric": list(NUMBERS), "categorical": ["lane"]},
         "window": {"train": "7d", "holdout": "3d"},
         "training": {"engine": "xgboost", "seed": 5, **training, "params": params or PARAMS},
-        "gates": {"minimum": 0.6},
+        "gates": {"minimum": 0.6, "versus_champion": {"least": {"days": 2}}},
     }
     return Plan(
         spec=ModelSpec.model_validate(spec),

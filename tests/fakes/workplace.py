@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.fakes.tiny_model import write_model
 
@@ -20,7 +22,7 @@ class Workplace:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.models = write_model(root)
-        for name in ("retraining.py", "spec_errors.py", ".airflowignore"):
+        for name in ("retraining.py", "promotion.py", "spec_errors.py", ".airflowignore"):
             shutil.copy(ROOT / "dags" / name, root / "dags")
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "NIGHTSHIFT"))},
@@ -45,5 +47,6 @@ class Workplace:
             check=False,
         )
 
-    def test(self, night: str) -> subprocess.CompletedProcess[str]:
-        return self.airflow("dags", "test", "parcels__retraining", night)
+    def test(self, night: str, process: str = "retraining", **conf: Any) -> subprocess.CompletedProcess[str]:
+        given = ("--conf", json.dumps(conf)) if conf else ()
+        return self.airflow("dags", "test", *given, f"parcels__{process}", night)

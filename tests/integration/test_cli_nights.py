@@ -97,7 +97,7 @@ def test_the_same_night_without_airflow_repeats_nothing(
 def test_history_and_status_know_it(checkout: Checkout, night: subprocess.CompletedProcess[str]) -> None:
     (found,) = json.loads(checkout.run("history", "parcels", "--json").stdout)
     assert (found["night"], found["verdict"], found["model_version"]) == (NIGHT, "promoted", 1)
-    assert found["challenger_auc"] > 0.6
+    assert found["challenger"] > 0.6
     assert all(found["seconds"][stage] > 0 for stage in STAGES)
     (status,) = json.loads(checkout.run("status", "--json").stdout)
     assert (status["champion_version"], status["age"]) == (1, 0)

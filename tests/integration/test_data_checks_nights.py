@@ -74,7 +74,8 @@ class Folder:
     def night(self, **changes: Any) -> StageResult:
         source = {"kind": "files", "uri": f"{self.files}/%F.parquet", "time": "time_hour", "since": FIRST.isoformat()}
         window = {"train": "20d", "holdout": "5d"}
-        plan = flights_plan(NIGHT, source=source, expectations=[], tables={}, window=window, **changes)
+        gates = {"minimum": 0.8, "versus_champion": {"least": {"days": 5}}}
+        plan = flights_plan(NIGHT, source=source, expectations=[], tables={}, window=window, gates=gates, **changes)
         plan = Plan(**{**plan.__dict__, "storage": (self.root / "store").as_uri()})
         store = Store.of(plan)
         read = ingest(plan, StageIO(store, {}, self.root))

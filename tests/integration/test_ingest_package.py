@@ -19,7 +19,10 @@ SPEC = Path(__file__).parents[2] / "dags" / "models" / "flight_delays.yaml"
 
 
 def a_plan(folder: Path, night: str) -> Plan:
-    raw = yaml.safe_load(SPEC.read_text()) | {"window": {"train": "4d", "holdout": "2d"}}
+    raw = yaml.safe_load(SPEC.read_text()) | {
+        "window": {"train": "4d", "holdout": "2d"},
+        "gates": {"minimum": 0.8, "versus_champion": {"least": {"days": 2}}},
+    }
     return Plan(
         spec=ModelSpec.model_validate(raw),
         interval=resolve_interval(now=datetime(2030, 1, 1, tzinfo=UTC), night=night),

@@ -269,9 +269,9 @@ def spec_over(uri: str) -> ModelSpec:
             "prepare_sql": "SELECT * FROM source",
             "label": {"column": "late", "positive": "== 1"},
             "features": {"numeric": ["delay"]},
-            "window": {"train": "2d", "holdout": "1d"},
+            "window": {"train": "1d", "holdout": "2d"},
             "training": {"engine": "xgboost"},
-            "gates": {"minimum": 0.5},
+            "gates": {"minimum": 0.5, "versus_champion": {"least": {"days": 2}}},
         }
     )
 

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.fakes.mlflow_database import mlflow_uri
-from tests.fakes.trained_night import Night, small_plan, small_spec, trained_night
+from tests.fakes.trained_night import Night, gates, small_plan, small_spec, trained_night
 
-from nightshift import evaluate, register
+from nightshift import deploy, evaluate, register
 from nightshift.errors import InfraCheckFailed, ParityError, StorageError
+from nightshift.ledger import Ledger
 from nightshift.model.session import Scorer
 from nightshift.register import parity_gate
 from nightshift.registry.aliases import Aliases, Applied
@@ -38,8 +39,8 @@ def uri(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: p
     mlflow.set_tracking_uri(None)
 
 
-def judged(root: Path, *, minimum: float = 0.7) -> Night:
-    plan = small_plan(root, spec=small_spec(gates={"minimum": minimum}))
+def judged(root: Path, *, minimum: float = 0.7, **changes: Any) -> Night:
+    plan = small_plan(root, spec=small_spec(gates=gates(minimum=minimum), **changes))
     return trained_night(root, plan=plan).run(evaluate)[0]
 
 
@@ -124,6 +125,23 @@ def test_a_refused_version_is_registered_and_tagged(tmp_path: Path, uri: str) ->
     assert version.tags["nightshift.status"] == "refused"
     assert "below the floor" in version.tags["nightshift.sentence"]
     assert Aliases(uri, NAME).read().aliases == {}
+
+
+def test_where_the_night_ends_with_register_that_writes_the_refusal_once(tmp_path: Path, uri: str) -> None:
+    night, result = registered(judged(tmp_path, minimum=0.999, approval="manual"))
+    (entry,) = Ledger(night.store).entries()
+    assert (entry.kind, entry.about.model_version, entry.by) == ("refusal", 1, night.plan.run_id)
+    assert entry.reason == night.io.given("evaluate").result["reason"]
+    assert result.summary["approval"] == "manual"
+    registered(night)
+    night.run(deploy)
+    assert Ledger(night.store).entries() == [entry], "deploy, if somebody starts it, would have made the same"
+
+
+def test_a_version_that_waits_for_a_person_leaves_the_ledger_alone(tmp_path: Path, uri: str) -> None:
+    night, result = registered(judged(tmp_path, approval="manual"))
+    assert (result.summary["standing"], result.summary["approval"]) == ("accepted", "manual")
+    assert Ledger(night.store).entries() == []
 
 
 def test_the_same_night_again_is_reused(tmp_path: Path, uri: str) -> None:

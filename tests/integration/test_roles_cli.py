@@ -156,6 +156,67 @@ def test_an_altered_artifact_is_not_gone_back_to(cli: Cli, nights: list[Night]) 
     assert cli("rollback", "parcels", "--to", "1").returncode == 0
 
 
+def test_an_altered_artifact_is_not_promoted_by_hand(cli: Cli, nights: list[Night]) -> None:
+    night = nights[3]
+    path = night.store.objects.local_path(f"{night.io.given('train').folder}/graph.onnx")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    for words in (["--dry-run"], []):
+        done = cli("promote", "parcels", "--version", "4", *words)
+        assert (done.returncode, len(kinds(night.store)), champion(cli)) == (67, 3, 3)
+        assert "has other bytes than were published" in done.stderr
+
+
+@pytest.mark.parametrize("without", ["preprocess", "evaluate"])
+def test_a_version_without_a_blessing_is_not_promoted_by_hand(cli: Cli, nights: list[Night], without: str) -> None:
+    """As a Nightshift from before there were blessings made it."""
+    store, upstream = nights[3].store, dict(nights[3].io.upstream)
+    for stage in ("preprocess", "train", "evaluate"):
+        old = nights[3].io.given(stage)
+        attempt = store.attempt(stage, old.interval)
+        for entry in old.files:
+            if stage != without or entry.path != "blessing.json":
+                attempt.put(entry.path, store.read(old, entry.path))
+        inputs = {name: upstream.get(name, ref) for name, ref in old.inputs.items()}
+        upstream[stage] = attempt.publish(stage_key=f"no {without}", code="c", inputs=inputs, result=old.result).ref
+    registered(replace(nights[3], io=replace(nights[3].io, upstream=upstream)), 5)
+    done = cli("promote", "parcels", "--version", "5")
+    assert (done.returncode, len(kinds(store)), champion(cli)) == (66, 3, 3)
+    assert f"{without}/{nights[3].plan.interval.key}@2 carries no blessing" in " ".join(done.stderr.split())
+
+
+def test_a_retired_version_never_serves_again(cli: Cli, nights: list[Night]) -> None:
+    store = nights[0].store
+    for version, said in ((3, "v3 is the champion"), (2, "v2 is the one that a rollback"), (9, "there is no v9")):
+        refused = cli("retire", "parcels", str(version), "--reason", "it leaks")
+        assert (refused.returncode, len(kinds(store))) == (66, 3)
+        assert said in " ".join(refused.stderr.split())
+    assert cli("retire", "parcels", "v1").returncode == 2
+    assert cli("retire", "parcels", "v1", "--reason", " ").returncode == 2
+
+    done = cli("retire", "parcels", "v1", "--reason", "it leaks", "--by", "ada")
+    assert done.returncode == 0, done.stderr
+    assert "parcels: v1 is retired, since" in done.stdout
+    assert "MLflow's aliases are not moved yet" in done.stderr
+    again = json.loads(cli("retire", "parcels", "1", "--reason", "again", "--json").stdout)
+    assert (again["already"], again["entry"]["by"], again["entry"]["sequence"]) == (True, "ada", 4)
+    back = cli("rollback", "parcels", "--to", "1")
+    assert (back.returncode, len(kinds(store))) == (66, 4)
+    assert "v1 was retired on" in back.stderr
+
+    assert cli("retire", "parcels", "4", "--reason", "never").returncode == 0
+    by_hand = cli("promote", "parcels", "--version", "4", "--dry-run")
+    assert (by_hand.returncode, champion(cli)) == (66, 3)
+    skipped = deployed(nights[3])
+    assert (skipped.status, champion(cli)) == ("skipped", 3)
+    assert "v4 was retired on" in str(skipped.reason)
+    told = cli("history", "parcels", "--ledger").stdout
+    assert "retirement of v1" in told
+    assert "v3 stays" in told
+    assert "cannot be undone" in cli("explain", "parcels", "--night", str(night_of(1))).stdout
+
+
 def test_golden_rows_that_were_changed_stop_it(cli: Cli, nights: list[Night]) -> None:
     mine, theirs = (
         night.store.objects.local_path(f"{night.io.given('evaluate').folder}/golden/part-00000.parquet")
@@ -181,7 +242,7 @@ def test_a_version_of_an_old_ledger_has_no_blessings_and_is_not_gone_back_to(cli
     store = nights[0].store
     entries, before = [], "0" * 64
     for entry in Ledger(store).entries():
-        old = replace(entry, format=1, previous=before, blessings={}, data=None, code=None)
+        old = replace(entry, format=1, previous=before, blessings={}, data=None, code=None, report=None)
         before = old.digest
         entries.append(old)
         store.objects.write(f"ledger/{entry.sequence:09d}.json", old.to_json())
@@ -293,5 +354,10 @@ def test_explain(cli: Cli, nights: list[Night]) -> None:
     by_run = json.loads(cli("explain", "parcels", nights[1].plan.run_id, "--json").stdout)
     assert by_run["night"]["model_version"] == 2
     assert set(by_run["blessings"]) == {"data", "quality", "infra"}
+    assert by_run["cost"]["seconds"] == pytest.approx(sum(by_run["night"]["seconds"].values()), abs=0.01)
+    assert by_run["report"] is None
+    assert {entry["report"] for entry in by_run["entries"]} == {f"report/{nights[1].plan.interval.key}"}
+    assert any(change.startswith("train table: ") for change in by_run["changes"])
+    assert any(change.startswith("roc_auc of the challenger: ") for change in by_run["changes"])
     assert cli("explain", "parcels", "no-such-run").returncode == 65
     assert cli("explain", "parcels", "--night", "2023-01-01").returncode == 65

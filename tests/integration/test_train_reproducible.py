@@ -38,7 +38,7 @@ SPEC: dict[str, Any] = {
         "params": {"n_estimators": 30, "max_depth": 6, "subsample": 0.6, "colsample_bytree": 0.7},
         "seed": 5,
     },
-    "gates": {"minimum": 0.6},
+    "gates": {"minimum": 0.6, "versus_champion": {"least": {"days": 2}}},
 }
 TRANSFORMS = Transforms(
     (NumericColumn("weight", (Log(), Scale(0.1, 0.3))), NumericColumn("size")),

@@ -15,6 +15,7 @@ import pytest
 
 from nightshift.errors import SpecError, ValidationFailed
 from nightshift.ingest import run as ingest
+from nightshift.ledger.blessings import UNBLESSED, Blessing, read
 from nightshift.plan import Plan, resolve_interval
 from nightshift.spec.models import Expectation, ModelSpec
 from nightshift.stage import StageIO, StageResult
@@ -62,7 +63,7 @@ class Rides:
             "features": {"numeric": ["km"]},
             "window": {"train": "5d", "holdout": "2d"},
             "training": {"engine": "xgboost"},
-            "gates": {"minimum": 0.5},
+            "gates": {"minimum": 0.5, "versus_champion": {"least": {"days": 2}}},
             **self.options,
         }
         now = datetime(2030, 1, 1, tzinfo=UTC)
@@ -87,6 +88,12 @@ class Rides:
         read = ingest(plan, StageIO(self.store, {}, self.folder))
         assert read.ref is not None
         return validate(plan, StageIO(self.store, {"ingest": read.ref}, self.folder))
+
+    def unblessed(self, night: str = NIGHT) -> Blessing:
+        """The failed verdict on a night's data that was kept last."""
+        kept = self.store.latest(UNBLESSED, self.plan(night).interval.key)
+        assert kept is not None
+        return read(self.store, kept)
 
     def blocked(self, night: str = NIGHT) -> str:
         before = self.store.versions("validate", self.plan(night).interval.key)
@@ -178,6 +185,10 @@ def test_a_share_above_mostly_blocks_the_day_and_keeps_the_good_ones(rides: Ride
     assert rejected.outputs["quarantine"].rows == 10
     verdict = json.loads(rides.store.read(rejected, "verdict.json"))
     assert verdict["verdict"] == "blocked"
+    (check,) = rides.unblessed().checks
+    assert (check.name, check.passed) == (f"validation.{DAYS[3]}", False)
+    assert "10 of 40 rows fail" in check.text
+    assert rides.unblessed().evidence == f"rejected/{DAYS[3]}"
 
     rides.blocked()  # a second try keeps the evidence once
     assert rides.store.versions("rejected", DAYS[3]) == [1]
@@ -257,6 +268,7 @@ def test_a_single_class_in_the_holdout_blocks(rides: Rides):
     for day in DAYS[5:7]:
         rides.write(day, change=lambda at, day=day: f"{at},{day}T10:00:00Z,{at}.5,Bonn,0")
     assert "the holdout window [2024-03-06T00:00Z, 2024-03-08T00:00Z) has only negative labels" in rides.blocked()
+    assert [check.name for check in rides.unblessed().failed] == ["labels"]
 
 
 def test_expectations_about_the_whole_day(rides: Rides):

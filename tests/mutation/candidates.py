@@ -134,6 +134,13 @@ def odds_times(scores: Scores, *, factor: float = 1.0, power: float = 1.0) -> Sc
     return odds / (1 + odds)
 
 
+def blurred(scores: Scores, scale: float, random: np.random.Generator) -> Scores:
+    """The same model with noise on its log odds: neither better nor worse than another one like it."""
+    odds = np.log(scores / (1 - scores)) + random.normal(scale=scale, size=len(scores))
+    blurred_scores: Scores = 1 / (1 + np.exp(-odds))
+    return blurred_scores
+
+
 def subset(night: FlightsNight, days: int) -> pd.DataFrame:
     return night.earlier(0, length=days)
 

@@ -10,14 +10,14 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
-from tests.fakes.flights import Scores, fit, spec
+from tests.fakes.flights import fit, spec
 from tests.fakes.flights import flights_night as night
 from tests.mutation.candidates import (
     BAD,
     GOOD,
     Bad,
     Good,
-    odds_times,
+    blurred,
     one_slice_destroyed,
     tonight,
     without_best_feature,
@@ -26,7 +26,8 @@ from tests.mutation.candidates import (
 from nightshift.errors import ModelError
 from nightshift.evaluate.gate import Anchor, Judgement
 from nightshift.evaluate.paired import auc_gain
-from nightshift.spec.models import Gates
+from nightshift.evaluate.tasks import Binary
+from nightshift.spec.gates import Gates
 
 FAST = date(2013, 10, 20)
 NIGHTS = (FAST, date(2013, 5, 20), date(2013, 9, 15))
@@ -96,9 +97,7 @@ def test_a_first_model_that_knows_less_than_one_feature_alone() -> None:
 def test_a_slow_decline_is_stopped_by_the_anchor() -> None:
     """Within the margin of its champion, and far below the champion of a month ago."""
     it = night(FAST)
-    blurred = np.random.default_rng(5).normal(scale=1.1, size=len(it.holdout))
-    declined = odds_times(tonight(it)) * 1.0
-    declined = 1 / (1 + np.exp(-(np.log(declined / (1 - declined)) + blurred)))
+    declined = blurred(tonight(it), 1.1, np.random.default_rng(5))
     days = it.holdout["__time"].dt.dayofyear.to_numpy()
     anchor = Anchor(1, auc_gain(it.labels, declined, tonight(it), days, confidence=0.95))
     assert failed(it.judge(declined, declined)) == []
@@ -114,12 +113,14 @@ def test_a_holdout_of_thirteen_days_judges_nothing() -> None:
     until = it.windows.holdout.start + timedelta(days=1)
     rows = pa.Table.from_pandas(it.holdout[it.holdout["__time"] >= until], preserve_index=False)
     assert len(set(days_of(rows).tolist())) == 13
-    assert obstacle_to(rows, spec().gates, fitted_until=until) == (
+    trained = it.train["__label"].to_numpy()
+    assert obstacle_to(rows, spec().gates, Binary(), trained=trained, fitted_until=until) == (
         "the holdout has 13 days with rows that neither has learned from, and it takes 14; make window.holdout longer, "
         "or see gates.versus_champion.least"
     )
     whole = pa.Table.from_pandas(it.holdout, preserve_index=False)
-    assert obstacle_to(whole, spec().gates, fitted_until=it.windows.holdout.start) is None
+    start = it.windows.holdout.start
+    assert obstacle_to(whole, spec().gates, Binary(), trained=trained, fitted_until=start) is None
 
 
 def test_the_rule_better_refuses_what_is_only_not_worse() -> None:
@@ -161,11 +162,7 @@ def test_an_old_champion_gives_way_only_within_the_margin() -> None:
 def test_better_by_noise_is_not_called_better() -> None:
     """Pairs of the same model, each with noise of its own: of equal worth by construction, whatever a night says."""
     it, random = night(FAST), np.random.default_rng(11)
-
-    def blurred() -> Scores:
-        odds = np.log(it.champion / (1 - it.champion)) + random.normal(scale=0.2, size=len(it.holdout))
-        return 1 / (1 + np.exp(-odds))
-
-    found = [it.judge(blurred(), blurred()) for _ in range(12)]
+    pairs = [[blurred(it.champion, 0.2, random) for _ in range(2)] for _ in range(12)]
+    found = [it.judge(one, other) for one, other in pairs]
     assert {one.verdict for one in found} == {"not_worse"}
     assert any(one.checks[3].text.count("above") for one in found)

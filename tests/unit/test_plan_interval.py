@@ -264,7 +264,7 @@ def spec(train: str, holdout: str, delay: str) -> ModelSpec:
             "features": {"numeric": ["price"]},
             "window": {"train": train, "holdout": holdout},
             "training": {"engine": "xgboost"},
-            "gates": {"minimum": 0.5},
+            "gates": {"minimum": 0.5, "versus_champion": {"least": {"days": 2}}},
         }
     )
 
@@ -292,7 +292,7 @@ def test_a_delay_of_hours_leaves_out_the_day_whose_labels_are_not_all_known(dela
     assert windows.holdout.end.date().isoformat() == known
 
 
-@given(DAYS, st.integers(1, 500), st.integers(1, 100), st.integers(0, 2000))
+@given(DAYS, st.integers(1, 500), st.integers(2, 100), st.integers(0, 2000))
 def test_windows_are_contiguous_whole_days_with_known_labels(
     one: Interval, train: int, holdout: int, delay: int
 ) -> None:

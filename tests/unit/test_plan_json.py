@@ -46,6 +46,7 @@ SHARES = st.floats(0, 1, exclude_min=True)
 NUMBERS = st.integers(-1000, 1000) | st.floats(-1e6, 1e6)
 DURATIONS = st.integers(0, 999).map(lambda hours: f"{hours}h")
 WHOLE_DAYS = st.integers(1, 999).map(lambda days: f"{days}d")
+HOLDOUT_DAYS = st.integers(2, 999).map(lambda days: f"{days}d")
 TABLES = st.one_of(
     st.fixed_dictionaries({"kind": st.just("files"), "uri": NAMES.map(lambda name: f"data/{name}.csv")}),
     st.fixed_dictionaries(
@@ -111,14 +112,14 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         "quarantine": {"max_fraction": draw(st.floats(0, 1))},
         "label": {"column": label, "positive": ">= 15", "delay": draw(DURATIONS)},
         "features": {"numeric": features, "transforms": {features[0]: draw(st.lists(TRANSFORMS, max_size=3))}},
-        "window": {"train": draw(WHOLE_DAYS), "holdout": draw(WHOLE_DAYS)},
+        "window": {"train": draw(WHOLE_DAYS), "holdout": draw(HOLDOUT_DAYS)},
         "training": {
             "engine": "xgboost",
             "params": draw(PARAMS),
             "threshold": draw(st.just("max_f1") | st.floats(0.01, 0.99)),
             "workers": draw(st.integers(1, 64)),
         },
-        "gates": {"minimum": draw(st.floats(0, 1))},
+        "gates": {"minimum": draw(st.floats(0, 1)), "versus_champion": {"least": {"days": 2}}},
     }
     return ModelSpec.model_validate(raw)
 

@@ -69,9 +69,11 @@ OTHER: dict[str, Any] = {
     "notify": {"connection": "other"},
     "retries": 5,
     "compute": {"target": "standalone"},
+    "approval": "manual",
+    "deploy": {"memory": "2GB"},
 }
-# There is only one version and one place to serve so far.
-SINGLE_VALUED = {"version", "deploy"}
+# There is one version so far, and only a person who approves can take too long.
+SINGLE_VALUED = {"version", "approval_timeout"}
 
 
 def changed(**sections: Any) -> Plan:

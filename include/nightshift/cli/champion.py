@@ -85,6 +85,7 @@ def _told(entries: Sequence[Entry], found: Champion) -> dict[str, Any]:
     from nightshift.ledger import reigns
 
     roles, held, move = reigns.roles(entries), reigns.hold(entries), entries[found.sequence - 1]
+    gone = reigns.retired(entries).get(found.model_version)
     return {
         "version": found.model_version,
         "digest": found.model_digest,
@@ -97,6 +98,7 @@ def _told(entries: Sequence[Entry], found: Champion) -> dict[str, Any]:
         "train": str(found.train),
         "is_champion_now": roles.champion == found.model_version,
         "previous": roles.previous,
+        "retired": gone.to_dict() if gone else None,
         "on_hold": held.to_dict() if held else None,
     }
 
@@ -109,6 +111,11 @@ def _show(told: dict[str, Any]) -> None:
     ]
     if not told["is_champion_now"]:
         lines.append("It is not the champion now.")
+    if (gone := told["retired"]) is not None:
+        lines.append(f"Retired on {gone['at']} by {escape(gone['by'])}: {escape(gone['reason'])}")
+    if told["is_champion_now"]:
+        previous = told["previous"]
+        lines.append("A rollback has nowhere to go." if previous is None else f"A rollback goes to v{previous}.")
     if (held := told["on_hold"]) is not None:
         lines.append(f"[yellow]On hold[/] since {held['at']} by {escape(held['by'])}: {escape(held['reason'])}")
     for line in lines:

@@ -56,4 +56,6 @@ def count(value: int | None) -> str:
 
 
 def metric(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    from nightshift.evaluate.wording import decimals_for
+
+    return "–" if value is None else f"{value:,.{decimals_for(value)}f}"

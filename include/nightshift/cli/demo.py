@@ -22,9 +22,9 @@ from rich.markup import escape
 
 from nightshift.cli.console import err, out
 from nightshift.cli.environment import env_sh_path, java_home_in_use, process_environment, scripts_folder, shown
-from nightshift.cli.models import require_name, store_of
+from nightshift.cli.models import load, store_of
 from nightshift.errors import JobError, NightshiftError, SettingsError
-from nightshift.plan import STAGES
+from nightshift.plan import STAGES, stages_of
 from nightshift.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,18 +51,18 @@ def demo(nights: str, model: str) -> None:
     """
     settings = Settings.from_environment()
     asked = _parse_nights(nights)
-    require_name(settings, model)
     if not env_sh_path(settings).is_file():
         raise SettingsError("this checkout is not set up yet.", hint="run: nightshift init")
     console, began = err(), time.monotonic()
-    reused = sum(_run_night(settings, model, night, console) for night in asked)
+    stages = stages_of(load(settings, model))
+    reused = sum(_run_night(settings, model, night, stages, console) for night in asked)
     _show_results(settings, model, asked)
-    out().print(_summary(len(asked), reused, time.monotonic() - began))
+    out().print(_summary(len(asked), len(stages), reused, time.monotonic() - began))
     _show_next(settings, model, asked[-1])
 
 
-def _summary(nights: int, reused: int, seconds: float) -> str:
-    stages = nights * len(STAGES)
+def _summary(nights: int, each: int, reused: int, seconds: float) -> str:
+    stages = nights * each
     took = f"{nights} night{'s' if nights > 1 else ''} in {seconds:.0f} s"
     if reused == stages:
         return f"{took}: everything had been done before, so every stage was reused and nothing was repeated."
@@ -81,7 +81,7 @@ def _parse_nights(text: str) -> list[date]:
 # -- one night ---------------------------------------------------------------------------------------
 
 
-def _run_night(settings: Settings, model: str, night: date, console: Console) -> int:
+def _run_night(settings: Settings, model: str, night: date, stages: tuple[str, ...], console: Console) -> int:
     """Run one night; gives how many of its stages were reused.
 
     Raises:
@@ -94,7 +94,7 @@ def _run_night(settings: Settings, model: str, night: date, console: Console) ->
     program = [str(scripts_folder() / "airflow"), "dags", "test", f"{model}__retraining", str(night)]
     environment = process_environment(settings, java_home=java_home_in_use(settings))
     follower = Follower(store_of(settings, model))
-    with Board(console, STAGES, f"Night {night}") as board, path.open("w") as log:
+    with Board(console, stages, f"Night {night}") as board, path.open("w") as log:
         with started(program, environment, timeout=NIGHT_TIMEOUT) as process:
             assert process.stdout is not None
             for line in process.stdout:
@@ -245,10 +245,20 @@ def _show_next(settings: Settings, model: str, night: date) -> None:
     if page.is_file():
         console.print(f"[bold]Report[/]   {escape(shown(page))}", soft_wrap=True)
     console.print("[bold]UI[/]       make airflow")
+    if (version := _waiting(settings, model, night)) is not None:
+        console.print(f"[bold]Approve[/]  {escape(f'nightshift promote {model} --version {version}')}", soft_wrap=True)
     command = predict_command(settings, model)
     if command is not None:
         console.print("[bold]Predict[/]  a row of the holdout, by the champion:", soft_wrap=True)
         console.print(f"\n{escape(command)}\n", soft_wrap=True)
+
+
+def _waiting(settings: Settings, model: str, night: date) -> int | None:
+    """The version of the night that a person is to approve; None if none waits."""
+    from nightshift.report.nights import nights
+
+    waits = [one for one in nights(store_of(settings, model)) if (one.verdict, one.night) == ("waiting", str(night))]
+    return waits[-1].model_version if waits else None
 
 
 def predict_command(settings: Settings, model: str) -> str | None:

@@ -15,6 +15,7 @@ from nightshift.settings import Settings
 if TYPE_CHECKING:
     from nightshift.report.explanation import Explanation
 
+KINDS = ("data", "quality", "infra")
 SHORT = 12
 
 
@@ -24,9 +25,10 @@ SHORT = 12
 @click.option("--night", metavar="YYYY-MM-DD", help="The night; default: the newest.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(*, model: str, run: str | None, night: str | None, as_json: bool) -> None:
-    """Explain a night of MODEL: what it was made of, why it ended as it did, and how to undo it.
+    """Explain a night of MODEL: how it ended and why, how to undo it, and what it was made of.
 
-    RUN is a run id of Airflow, as in its grid; or give --night. Also said: what changed since the night before.
+    RUN is a run id of Airflow, as in its grid; or give --night. Also said: where the report lies, every check of every
+    blessing, failed ones first, what changed since the night before, and what the night used.
     """
     from nightshift.report.explanation import explain as explained
     from nightshift.report.explanation import interval_of_run
@@ -43,7 +45,7 @@ def explain(*, model: str, run: str | None, night: str | None, as_json: bool) ->
             )
     elif night is not None:
         interval = _interval(night)
-    found = explained(store, model, interval)
+    found = explained(store, model, interval, run_id=run)
     if as_json:
         print_json(found.to_dict())
     else:
@@ -59,42 +61,58 @@ def _interval(night: str) -> str:
 
 
 def _show(model: str, found: Explanation) -> None:
-    console, night = out(), found.night
+    """What a person woken by a night needs first comes first: what happened, how to take it back, why."""
+    night = found.night
     version = "" if night.model_version is None else f", v{night.model_version}"
-    console.print(f"[bold]{escape(model)}, night {night.night}[/]: {night.verdict}{version}", soft_wrap=True)
-    for line in (night.reason, found.run_id and f"Run {found.run_id}."):
+    _say(f"[bold]{escape(model)}, night {night.night}[/]: {night.verdict}{version}")
+    for line in (night.reason, found.undo):
         if line:
-            console.print(escape(line), soft_wrap=True)
+            _say(escape(line))
+    if found.run_id:
+        _say(f"\nRun {escape(found.run_id)}.")
+    _say(f"Report: {escape(found.report)}" if found.report else "No report was rendered.")
+    _show_blessings(found)
+    if found.before is not None:
+        _say(f"\n[bold]Since the night of {found.before}[/]")
+        for change in found.changes or ("nothing changed",):
+            _say(f"  {escape(change)}")
+    _show_lineage(found)
+    if found.entries:
+        _say("\n[bold]Ledger[/]")
+    for entry in found.entries:
+        _say(f"  {entry.sequence}. {entry.at} {entry.kind} by {escape(entry.by)}: {escape(entry.reason)}")
+
+
+def _say(text: str) -> None:
+    out().print(text, soft_wrap=True)
+
+
+def _show_blessings(found: Explanation) -> None:
     for kind, blessing in found.blessings.items():
         waived = blessing["waived_by"]
         by = f" by {waived['by']} up to {waived['expires']}: {waived['reason']}" if waived else ""
-        console.print(f"\n[bold]{kind} blessing[/]: {blessing['verdict']}{escape(by)}", soft_wrap=True)
-        for check in blessing["checks"]:
+        _say(f"\n[bold]{kind} blessing[/]: {blessing['verdict']}{escape(by)}")
+        for check in sorted(blessing["checks"], key=lambda check: bool(check["passed"])):
             mark = MARKS["ok" if check["passed"] else "error"]
-            console.print(f"  {mark} {check['name']}: {escape(check['text'])}", soft_wrap=True)
-    console.print("\n[bold]Lineage[/]")
+            _say(f"  {mark} {check['name']}: {escape(check['text'])}")
+    missing = [kind for kind in KINDS if kind not in found.blessings]
+    if missing:
+        _say(f"\nNot judged: {', '.join(missing)}.")
+
+
+def _show_lineage(found: Explanation) -> None:
+    _say("\n[bold]Lineage[/]")
     made = table("stage", "version", "code", "made from", ("seconds", "right"))
     for stage, about in found.lineage.items():
         inputs = ", ".join(f"{value}" for value in about["inputs"].values())
         made.add_row(
             stage, escape(about["version"]), about["code"][:SHORT], escape(inputs), short_seconds(about["seconds"])
         )
-    console.print(made)
+    out().print(made)
     if found.spec_digest:
-        console.print(f"spec {found.spec_digest[:SHORT]}")
-    _show_ledger(found)
-
-
-def _show_ledger(found: Explanation) -> None:
-    console = out()
-    if found.entries:
-        console.print("\n[bold]Ledger[/]")
-    for entry in found.entries:
-        console.print(
-            f"  {entry.sequence}. {entry.at} {entry.kind} by {escape(entry.by)}: {escape(entry.reason)}", soft_wrap=True
-        )
-    if found.before is not None:
-        console.print(f"\n[bold]Since the night of {found.before}[/]")
-        for change in found.changes or ("nothing changed",):
-            console.print(f"  {escape(change)}", soft_wrap=True)
-    console.print(f"\n{escape(found.undo)}", soft_wrap=True)
+        _say(f"spec {found.spec_digest[:SHORT]}")
+    cost = found.cost
+    used = (
+        "" if cost.core_seconds is None else f", {cost.core_seconds:,.1f} core-seconds ({cost.threads} threads a job)"
+    )
+    _say(f"cost: {cost.seconds:,.1f} s of jobs{used}; no price is known, so none is given")

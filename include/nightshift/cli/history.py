@@ -24,6 +24,7 @@ COLOURS = {
     "promoted": "green",
     "refused": "yellow",
     "kept": "cyan",
+    "waiting": "magenta",
     "failed": "red",
     "skipped": "dim",
     "unfinished": "dim",
@@ -36,14 +37,14 @@ COLOURS = {
 @click.option("--ledger", "of_ledger", is_flag=True, help="Show the entries of the ledger instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def history(*, model: str, limit: int, of_ledger: bool, as_json: bool) -> None:
-    """Show the nights of MODEL: rows, AUC of challenger and champion, verdict, seconds by stage.
+    """Show the nights of MODEL: rows, metric of challenger and champion, verdict, seconds by stage.
 
     Rows are those of the whole window that a night used. Seconds are of the attempt that made a result;
     a reused result keeps its first seconds. Below stand the reasons of nights that promoted nothing, and
-    what people did: rollbacks, holds, waivers, promotions by hand.
+    what people did: rollbacks, holds, waivers, retirements, promotions by hand.
     """
     from nightshift.ledger import Ledger
-    from nightshift.report.nights import nights
+    from nightshift.report.nights import metrics_of, nights
 
     store = store_of(Settings.from_environment(), model)
     if of_ledger:
@@ -60,6 +61,8 @@ def history(*, model: str, limit: int, of_ledger: bool, as_json: bool) -> None:
         out().print(f"{escape(model)} has no nights yet. Run one: nightshift run {escape(model)} --night YYYY-MM-DD")
     else:
         show_nights(out(), found)
+        for told in metrics_of(found):
+            out().print(f"Challenger and champion: {told.words}; {told.better}.")
         _show_reasons(out(), found)
         by_people = [entry for entry in Ledger(store).entries()[-limit:] if entry.by_a_person]
         if by_people:
@@ -85,6 +88,8 @@ def _moves(entries: Sequence[Entry]) -> Table:
             what = f"waiver of {entry.waiver.blessing} for {entry.waiver.interval} up to {entry.waiver.expires}"
         elif entry.kind == "refusal":
             what = f"refusal of v{entry.about.model_version}"
+        elif entry.kind == "retirement":
+            what = f"retirement of v{entry.about.model_version}"
         made.add_row(str(entry.sequence), entry.at, what, moved, escape(entry.by), escape(entry.reason))
     return made
 
@@ -116,8 +121,8 @@ EVIDENCE: list[Column] = [
     ("rows in", "right", lambda night: count(night.rows_in)),
     ("quarantined", "right", lambda night: count(night.quarantined)),
     ("unlabelled", "right", lambda night: count(night.unlabelled)),
-    ("challenger", "right", lambda night: metric(night.challenger_auc)),
-    ("champion", "right", lambda night: metric(night.champion_auc)),
+    ("challenger", "right", lambda night: metric(night.challenger)),
+    ("champion", "right", lambda night: metric(night.champion)),
     ("verdict", "left", _verdict),
 ]
 SECONDS: list[Column] = [_seconds(stage) for stage in STAGES]

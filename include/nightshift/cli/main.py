@@ -50,6 +50,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "hold": Entry("resume", "hold", "Stop automatic promotion."),
         "resume": Entry("resume", "resume", "Let nights promote again after a rollback or hold."),
         "promote": Entry("promote", "promote", "Promote a blessed version by hand, or say what would happen."),
+        "retire": Entry("retire", "retire", "Say that a version never serves again; retention may delete it."),
         "waive": Entry("waive", "waive", "Take responsibility for a failed blessing of one night."),
     },
 }

@@ -59,7 +59,7 @@ def mirror(settings: Settings, model: str, ledger: Ledger) -> dict[str, Any]:
     """Make MLflow's aliases say what the ledger says; MLflow being away is said, and no error.
 
     Returns:
-        ``aliases`` and ``by_hand`` as they came out, or ``error``.
+        ``aliases``, ``by_hand`` and ``retired`` as they came out, or ``error``.
 
     Raises:
         IntegrityError: The ledger is damaged.
@@ -84,4 +84,4 @@ def mirror(settings: Settings, model: str, ledger: Ledger) -> dict[str, Any]:
     for alias in found.by_hand:
         where = "removed" if found.before[alias] is None else f"moved to v{found.before[alias]}"
         err().print(f"[yellow]The alias {alias} had been {where} by hand;[/] the ledger's word holds again.")
-    return {"aliases": dict(found.aliases), "by_hand": list(found.by_hand)}
+    return {"aliases": dict(found.aliases), "by_hand": list(found.by_hand), "retired": list(found.retired)}

@@ -78,7 +78,7 @@ def parse_rows(text: str) -> list[Row] | Row:
 
 
 def score(store: Store, champion: Champion, rows: list[Row] | Row) -> list[dict[str, Any]] | dict[str, Any]:
-    """Probability and label of each row, in the shape that was given: one object for one row.
+    """What the model tells of each row, in the shape that was given: one object for one row.
 
     Raises:
         DataError: A row lacks a field, has one too many, or holds a value of the wrong type.
@@ -88,16 +88,36 @@ def score(store: Store, champion: Champion, rows: list[Row] | Row) -> list[dict[
     scorer, card = load_champion(store, champion)
     schema = [(name, kind) for name, kind in card["request"]]
     frame = _frame(listed, schema)
-    scored = [
-        {
-            "probability": round(float(probability), 6),
-            "label": int(label),
-            "model_version": champion.model_version,
-            "model_digest": champion.model_digest,
-        }
-        for probability, label in zip(scorer.score(frame), scorer.labels(frame), strict=True)
-    ]
+    version = {"model_version": champion.model_version, "model_digest": champion.model_digest}
+    scored = [{**told, **version} for told in tell(scorer, frame, card)]
     return scored if isinstance(rows, list) else scored[0]
+
+
+def tell(scorer: Scorer, frame: pd.DataFrame, card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of each row, by task: probability and label; label and the probability of every class; or the label's value.
+
+    Args:
+        scorer: The model.
+        frame: The rows.
+        card: Its ``model.json``; a value is told under the name of the label's column.
+    """
+    scores = scorer.score(frame)
+    if scorer.task == "regression":
+        # The shortest text of the float32: decimals would cut small values and show digits that large ones do not have.
+        return [{card["label"]["column"]: float(str(score))} for score in scores]
+    labels = scorer.labels(frame).tolist()
+    if scorer.task == "binary":
+        return [
+            {"probability": round(score, 6), "label": label}
+            for score, label in zip(scores.tolist(), labels, strict=True)
+        ]
+    return [
+        {
+            "label": label,
+            "probabilities": {name: round(value, 6) for name, value in zip(scorer.classes, row, strict=True)},
+        }
+        for label, row in zip(labels, scores.tolist(), strict=True)
+    ]
 
 
 def load_champion(store: Store, champion: Champion) -> tuple[Scorer, dict[str, Any]]:

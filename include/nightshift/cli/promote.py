@@ -45,7 +45,7 @@ def promote(*, model: str, number: int, reason: str, dry_run: bool, by: str, as_
         entry, check = by_hand.promote(
             ledger,
             version,
-            target=spec.deploy.target,
+            bounds=spec.deploy,
             reason=reason,
             by=by,
             scratch=Path(scratch),

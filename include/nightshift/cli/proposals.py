@@ -215,23 +215,24 @@ def strong_features(
     """
     import numpy as np
 
-    from nightshift.preprocess.leakage import auc
+    from nightshift.preprocess.leakage import strength
     from nightshift.shift.summary import numbers
-    from nightshift.spec.label_rule import LabelRule
+    from nightshift.spec.label_column import UNKNOWN, label_column
 
     found = {
         name: max((value for value in values if value is not None), default=0.0) for name, values in prepared.items()
     }
-    positive = LabelRule.parse(spec.label.positive).arrow_mask(rows.column(spec.label.column))
-    labelled = positive.is_valid().to_numpy()
-    truth = positive.fill_null(False).to_numpy()
+    labels = label_column(spec.label).arrow(rows.column(spec.label.column))
+    labelled = labels.is_valid().to_numpy()
+    truth = labels.fill_null(0).to_numpy()
+    if spec.label.task == "multiclass":
+        labelled &= truth != UNKNOWN
     for name in spec.features.numeric:
         if name in found or name not in rows.column_names:
             continue
         values = numbers(rows.column(name))
         there = labelled & ~np.isnan(values)
-        alone = auc(values[there], truth[there])
-        found[name] = 0.0 if alone is None else max(alone, 1 - alone)
+        found[name] = strength(spec.label.task, values[there], truth[there]) or 0.0
     bound = spec.data_checks.leakage
     return {
         name: value for name, value in sorted(found.items()) if value > bound and name not in spec.features.known_strong

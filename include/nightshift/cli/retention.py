@@ -30,7 +30,8 @@ def retention(
 ) -> None:
     """Delete what no manifest, night or champion of MODEL needs any more.
 
-    Champions stay for ever, with everything they were made from. Safe beside running nights.
+    Champions stay until somebody retires them, with everything they were made from. A version that goes is retired in
+    the ledger first: it can neither be promoted nor rolled back to any more. Safe beside running nights.
     """
     from nightshift.ledger.retention import retain
 

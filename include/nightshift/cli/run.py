@@ -16,7 +16,7 @@ from nightshift.cli.console import err, out, print_json
 from nightshift.cli.environment import airflow_environment, java_home_in_use, shown
 from nightshift.cli.models import load
 from nightshift.errors import NightshiftError
-from nightshift.plan import STAGES, Interval, resolve_interval
+from nightshift.plan import STAGES, Interval, resolve_interval, stages_of
 from nightshift.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def run(model: str, night: str, stage: str | None, as_json: bool) -> None:
     plan = make_plan(spec, interval, settings, run_id=f"cli__{now:%Y-%m-%dT%H:%M:%SZ}", trigger="cli")
     store = Store.of(plan)
     upstream = _published_before(store, interval, stage, model) if stage else {}
-    stages = (stage,) if stage else STAGES
+    stages = (stage,) if stage else stages_of(spec)
     with job_environment(settings):
         results, seconds = _run_stages(plan, publish(plan), stages, dict(upstream), settings)
     page = report_path(settings, model, interval.night.isoformat())
@@ -166,6 +166,20 @@ def _tell(
     last = results[-1]
     if last.reason:
         console.print(escape(last.reason), soft_wrap=True)
+    elif (version := waiting(plan, last)) is not None:
+        console.print(
+            f"v{version} is fit to ship and waits for a person. To approve it: "
+            f"nightshift promote {escape(plan.model)} --version {version}",
+            soft_wrap=True,
+        )
     console.print(f"{sum(seconds.values()):.0f} s in all.")
     if page is not None:
         console.print(f"Report: {escape(shown(page))}", soft_wrap=True)
+
+
+def waiting(plan: Plan, last: StageResult) -> int | None:
+    """The version that a person is to approve, where a night ends with one."""
+    if last.stage != "register" or stages_of(plan.spec)[-1] != "register" or last.summary["standing"] != "accepted":
+        return None
+    version: int = last.summary["model_version"]
+    return version

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
-from nightshift.cli.console import MARKS, metric, out, print_json, table
+from nightshift.cli.console import MARKS, out, print_json, table
 from nightshift.cli.models import spec_names, store_of
 from nightshift.errors import NightshiftError
 from nightshift.settings import Settings
 
 if TYPE_CHECKING:
     from nightshift.ledger import Champion
+    from nightshift.report.measure import Measure
     from nightshift.storage import Store
 
 
@@ -28,7 +29,8 @@ class ModelStatus:
         spec_ok: Whether its spec can be used.
         champion_version: Who serves; None before the first promotion.
         champion_night: The night it was built on.
-        champion_auc: Its ROC AUC on that night's holdout.
+        metric: The metric that decided about it.
+        champion: Its value on that night's holdout.
         age: Nights between the champion's night and the newest one.
         last_night: The newest night.
         last_verdict: How that ended.
@@ -40,7 +42,8 @@ class ModelStatus:
     spec_ok: bool
     champion_version: int | None = None
     champion_night: str | None = None
-    champion_auc: float | None = None
+    metric: str | None = None
+    champion: float | None = None
     age: int | None = None
     last_night: str | None = None
     last_verdict: str | None = None
@@ -61,7 +64,7 @@ def status(as_json: bool) -> None:
         out().print(f"There are no model specs in {escape(str(settings.models))}.")
         return
     made = table(
-        "", "model", "champion", "of night", ("AUC", "right"), ("nights old", "right"), "last night", "verdict"
+        "", "model", "champion", "of night", ("metric", "right"), ("nights old", "right"), "last night", "verdict"
     )
     for one in found:
         made.add_row(
@@ -69,7 +72,7 @@ def status(as_json: bool) -> None:
             one.model,
             _champion(one),
             one.champion_night or "–",
-            metric(one.champion_auc),
+            _measured(one),
             "–" if one.age is None else str(one.age),
             one.last_night or "–",
             escape(one.problem or one.last_verdict or "–"),
@@ -94,7 +97,7 @@ def _status(settings: Settings, model: str) -> ModelStatus:
         ledger = Ledger(store)
         champion, held = ledger.champion(), ledger.hold()
         newest = nights(store, limit=1)
-        auc = _auc(store, champion)
+        measure = _measure(store, champion)
     except NightshiftError as error:
         return ModelStatus(model, usable, problem=error.message)
     last = newest[-1] if newest else None
@@ -104,7 +107,8 @@ def _status(settings: Settings, model: str) -> ModelStatus:
         spec_ok=usable,
         champion_version=champion.model_version if champion else None,
         champion_night=str(built) if built else None,
-        champion_auc=auc,
+        metric=measure.metric.name if measure else None,
+        champion=measure.challenger if measure else None,
         age=(date.fromisoformat(last.night) - built).days if last and built else None,
         last_night=last.night if last else None,
         last_verdict=last.verdict if last else None,
@@ -122,14 +126,23 @@ def _usable(settings: Settings, model: str) -> bool:
     return True
 
 
-def _auc(store: Store, champion: Champion | None) -> float | None:
-    """The champion's AUC on the holdout of its own night."""
-    from nightshift.report.nights import roc_auc
+def _measured(one: ModelStatus) -> str:
+    from nightshift.report.measure import plain, short_name
+    from nightshift.spec.gate_metrics import METRICS
+
+    if one.metric is None or one.champion is None:
+        return "–"
+    return f"{short_name(METRICS[one.metric])} {plain(one.champion)}"
+
+
+def _measure(store: Store, champion: Champion | None) -> Measure | None:
+    """What the champion reached on the holdout of its own night."""
+    from nightshift.report.measure import Measure
 
     if champion is None:
         return None
     for version in reversed(store.versions("evaluate", champion.interval.key)):
         manifest = store.manifest("evaluate", champion.interval.key, version)
-        if manifest.inputs.get("train") == champion.train:
-            return roc_auc(manifest.result.get("challenger"))
+        if champion.train.same_content_as(manifest.inputs.get("train")):
+            return Measure.of(manifest.result)
     return None

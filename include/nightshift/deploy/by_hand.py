@@ -1,11 +1,10 @@
-"""What a person does to the champion's place: roll back, and promote a version that no night promoted.
+"""What a person does to versions: roll back, promote one that no night promoted, retire one for good.
 
 Needs storage only; MLflow mirrors later what was done here.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from nightshift.deploy.targets import target_of
 from nightshift.errors import IntegrityError, ModelError, NotBlessed
 from nightshift.ledger import Blessed, Candidate, Champion, Entry, Ledger, Obstacle, blessings, reigns
 from nightshift.ledger.blessings import KINDS, Blessing
-from nightshift.plan import Interval
+from nightshift.ledger.registered import candidate_of, registrations
+from nightshift.spec.deploy import Deploy
 from nightshift.storage import Manifest, Ref, Store
 
 
@@ -44,22 +44,17 @@ class Version:
             StorageError: The store failed.
         """
         there: set[int] = set()
-        for interval in reversed(store.intervals("register")):
-            for slot in reversed(store.versions("register", interval)):
-                manifest = store.manifest("register", interval, slot)
-                there.add(int(manifest.result["model_version"]))
-                if manifest.result["model_version"] == number:
-                    return cls._of(store, manifest)
+        for manifest in registrations(store):
+            there.add(int(manifest.result["model_version"]))
+            if manifest.result["model_version"] == number:
+                return cls._of(store, manifest)
         raise ModelError(f"there is no v{number} in storage; the versions there are: {listed(sorted(there))}.")
 
     @classmethod
     def _of(cls, store: Store, register: Manifest) -> Version:
-        told = json.loads(store.read(register, "registration.json"))
-        train, quality = register.inputs["train"], register.inputs["evaluate"]
-        interval = Interval.of_key(register.interval)
-        candidate = Candidate(told["model_version"], told["model_digest"], interval, train, told["mlflow_run_id"])
+        quality = register.inputs["evaluate"]
         against = store.resolve(quality).result.get("champion_version")
-        return cls(candidate, quality, against)
+        return cls(candidate_of(register), quality, against)
 
     def blessings(self, store: Store) -> list[Blessing]:
         """Its data and quality blessings; the infra blessing is made when it is promoted.
@@ -80,7 +75,7 @@ def target_of_rollback(ledger: Ledger, to: int | None) -> tuple[Champion, Champi
         to: A version that was champion once; None for the one before.
 
     Raises:
-        ModelError: There is no champion, nobody before it, or the version was never champion, or is.
+        ModelError: There is no champion, nobody before it, or the version was never champion, is, or was retired.
     """
     entries = ledger.entries()
     line, ever = reigns.succession(entries), reigns.champions(entries)
@@ -96,9 +91,11 @@ def target_of_rollback(ledger: Ledger, to: int | None) -> tuple[Champion, Champi
         return current, line[-2]
     if to == current.model_version:
         raise ModelError(f"v{to} is the champion already: nothing was moved.")
+    if (gone := reigns.retirement_of(entries, to)) is not None:
+        raise ModelError(gone.text, hint=RETIRED)
     found = [champion for champion in ever if champion.model_version == to]
     if not found:
-        versions = sorted({champion.model_version for champion in ever})
+        versions = sorted({champion.model_version for champion in ever} - reigns.retired(entries).keys())
         raise ModelError(
             f"v{to} was never champion: nothing was moved. Versions that were: {listed(versions)}.",
             hint="a version that was never champion is promoted: nightshift promote MODEL --version N",
@@ -133,8 +130,15 @@ def require_fit(store: Store, entry: Entry, scratch: Path) -> InfraCheck:
             raise IntegrityError(
                 f"the {kind} blessing of {version} in {stamp.ref} is not the one it was promoted with."
             )
-    target = store.resolve(entry.blessings["infra"].ref).result["target"]
-    return infra.check(store, entry.about, entry.blessings["quality"].ref, target_of(target), scratch)
+    bounds = bounds_of(store.resolve(entry.blessings["infra"].ref))
+    target = target_of(bounds.target)
+    return infra.check(store, entry.about, entry.blessings["quality"].ref, target, bounds, scratch=scratch)
+
+
+def bounds_of(infra_blessing: Manifest) -> Deploy:
+    """What a version was promoted with: the spec of today may ask for something else, and is not needed."""
+    told = infra_blessing.result
+    return Deploy.model_validate(told.get("deploy") or {"target": told["target"]})
 
 
 def roll_back(ledger: Ledger, *, to: int | None, reason: str, by: str, scratch: Path) -> tuple[Entry, InfraCheck]:
@@ -152,48 +156,71 @@ def roll_back(ledger: Ledger, *, to: int | None, reason: str, by: str, scratch: 
 
 
 def promote(
-    ledger: Ledger, version: Version, *, target: str, reason: str, by: str, scratch: Path, dry_run: bool
+    ledger: Ledger, version: Version, *, bounds: Deploy, reason: str, by: str, scratch: Path, dry_run: bool
 ) -> tuple[Entry | None, InfraCheck]:
     """Make a version champion because a person says so; needs all three blessings.
 
     Args:
         ledger: The model's ledger.
         version: The version.
-        target: The deployment target, where it is checked.
+        bounds: Where it is checked, and what it may take there.
         reason: Why.
         by: Who.
         scratch: A folder for temporary files.
         dry_run: Check everything, publish and move nothing; gives no entry.
 
     Raises:
-        ModelError: It is champion already, or of an older night than the champion.
+        ModelError: It is champion already, was retired, or is of an older night than the champion.
         NotBlessed: A blessing is missing or failed.
         InfraCheckFailed: It does not load, or scores otherwise.
         IntegrityError, Overtaken or StorageError: As for ``roll_back``.
     """
-    store, champion = ledger.store, ledger.champion()
+    store, champion, target = ledger.store, ledger.champion(), target_of(bounds.target)
     _require_promotable(ledger, version, champion)
     if dry_run:
         rival = infra.Rival(champion)
-        check = infra.check(store, version.candidate, version.quality, target_of(target), scratch, rival=rival)
-        infra.require_speed(check)
+        check = infra.check(store, version.candidate, version.quality, target, bounds, scratch=scratch, rival=rival)
+        infra.require_speed(check, bounds)
         return None, check
-    published, check = infra.bless(store, version.candidate, version.quality, target_of(target), scratch)
+    published, check = infra.bless(store, version.candidate, version.quality, target, bounds, scratch=scratch)
     blessed = Blessed.collect(store, version.candidate, quality=version.quality, infra=published.ref)
     seen = champion.sequence if champion else 0
     entry = ledger.promote_by_hand(blessed, seen=seen, reason=reason, by=by)
     if isinstance(entry, Obstacle):
-        raise ModelError(entry.text, hint=OLDER)
+        raise ModelError(entry.text, hint=RETIRED if entry.kind == "retired" else OLDER)
     return entry, check
 
 
 OLDER = "to go back to a version that was champion once: nightshift rollback MODEL --to N"
+RETIRED = "run its night again with today's code or spec, which makes a new version; or choose another version"
+
+
+def retire(ledger: Ledger, number: int, *, reason: str, by: str) -> Entry:
+    """Say in the ledger that a version will never serve again; retention may delete its files from then on.
+
+    Returns:
+        Its entry; the one that is there where it was retired before.
+
+    Raises:
+        ModelError: There is no such version, or it is champion or previous.
+        IntegrityError: The ledger or a registration is damaged.
+        StorageError: The store failed.
+    """
+    entries = ledger.entries()
+    if (there := reigns.retired(entries).get(number)) is not None:
+        return there
+    known = [champion for champion in reigns.champions(entries) if champion.model_version == number]
+    # What was champion is known by the ledger, also where its registration is gone.
+    about = entries[known[-1].sequence - 1].about if known else Version.find(ledger.store, number).candidate
+    return ledger.retire(about, reason=reason, by=by)
 
 
 def _require_promotable(ledger: Ledger, version: Version, champion: Champion | None) -> None:
     number = version.candidate.model_version
     if champion is not None and champion.model_version == number:
         raise ModelError(f"v{number} is the champion already: nothing was moved.")
+    if (gone := reigns.retirement_of(ledger.entries(), number)) is not None:
+        raise ModelError(gone.text, hint=RETIRED)
     for blessing in version.blessings(ledger.store):
         if not blessing.counts:
             why = " ".join(check.text for check in blessing.failed)

@@ -18,6 +18,7 @@ from typing import Any
 from nightshift.deploy.latency import measure
 from nightshift.errors import NightshiftError
 from nightshift.model.parity import compare
+from nightshift.model.scores import from_column
 from nightshift.model.session import Scorer
 
 
@@ -25,7 +26,7 @@ def reproduce(
     model: Path,
     digest: str,
     golden: Path,
-    threshold: float,
+    threshold: float | None,
     *,
     calls: int = 0,
     champion: tuple[Path, str] | None = None,
@@ -36,7 +37,7 @@ def reproduce(
         model: The ONNX graph.
         digest: sha256 that its bytes must have.
         golden: Parquet file: request columns, and ``__score``.
-        threshold: Probability from which a row is positive.
+        threshold: Probability from which a row is positive; None where the label is not binary.
         calls: How many calls with one row to time.
         champion: The champion's graph and its digest, to be timed between them.
 
@@ -57,8 +58,9 @@ def reproduce(
     loaded = time.perf_counter()
     scores = scorer.score(rows)
     scored = time.perf_counter()
-    expected = rows.column("__score").to_numpy()
-    parity = compare(expected, scores, threshold=threshold).require("recorded and reproduced scores of the golden rows")
+    expected = from_column(rows.column("__score"))
+    parity = compare(expected, scores, task=scorer.task, threshold=threshold)
+    parity.require("recorded and reproduced scores of the golden rows")
     latency = None
     if calls:
         other = None if champion is None else Scorer.load(champion[0].read_bytes(), digest=champion[1])
@@ -79,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--digest", required=True)
     parser.add_argument("--golden", type=Path, required=True)
-    parser.add_argument("--threshold", type=float, required=True)
+    parser.add_argument("--threshold", type=float)
     parser.add_argument("--memory-mb", type=int, required=True)
     parser.add_argument("--calls", type=int, default=0)
     parser.add_argument("--champion", type=Path)

@@ -14,14 +14,13 @@ from nightshift.ledger import Candidate, Champion, Ledger, blessings
 from nightshift.ledger.blessings import Blessing, Check
 from nightshift.model.parity import TOLERANCE
 from nightshift.plan import CODE_OF_STAGE, canonical_json, code_digest, digest_of
+from nightshift.spec.deploy import Deploy, LatencyBounds
 from nightshift.storage import Manifest, Ref, Store
 
 log = logging.getLogger(__name__)
 
 DATASET = "infra"
-# One row, one thread, without a network.
-BUDGET_MS = 50.0
-SLOWER = 1.5
+SLOW = "nothing was promoted, and the champion stays; the spec says what is allowed: deploy.latency"
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,9 @@ def check(
     candidate: Candidate,
     quality: Ref,
     target: DeploymentTarget,
-    scratch: Path,
+    bounds: Deploy,
     *,
+    scratch: Path,
     rival: Rival | None = None,
 ) -> InfraCheck:
     """Load a version in a fresh process and reproduce its golden rows.
@@ -63,6 +63,7 @@ def check(
         candidate: The version.
         quality: What evaluate published about it; the golden rows lie there.
         target: Where it will serve.
+        bounds: What it may take there.
         scratch: A folder for temporary files.
         rival: Time calls too, in turn with this one's; None where speed does not matter.
 
@@ -77,7 +78,8 @@ def check(
         graph=store.download(train, "graph.onnx", scratch / "graph.onnx"),
         digest=candidate.model_digest,
         golden=store.download(evaluate, golden, scratch / "golden.parquet"),
-        threshold=float(train.result["threshold"]),
+        threshold=train.result["threshold"],
+        memory_mb=bounds.memory,
         calls=0 if rival is None else CALLS,
         **(rival.files(store, scratch) if rival else {}),
     )
@@ -90,7 +92,7 @@ def check(
 
 
 def bless(
-    store: Store, candidate: Candidate, quality: Ref, target: DeploymentTarget, scratch: Path
+    store: Store, candidate: Candidate, quality: Ref, target: DeploymentTarget, bounds: Deploy, *, scratch: Path
 ) -> tuple[Manifest, InfraCheck]:
     """Check a version, and publish what came of it in the dataset ``infra``; a failure too.
 
@@ -101,23 +103,24 @@ def bless(
         InfraCheckFailed: It is slower than the budget, or than the champion by too much.
         Overtaken: Another version of the same night was blessed at the same moment; try again.
     """
+    rival = Rival(Ledger(store).champion())
     try:
-        found = check(store, candidate, quality, target, scratch, rival=Rival(Ledger(store).champion()))
+        found = check(store, candidate, quality, target, bounds, scratch=scratch, rival=rival)
     except InfraCheckFailed as error:
-        _publish(store, candidate, quality, [Check("serves", False, None, None, error.message)], target=target.name)
+        _publish(store, candidate, quality, [Check("serves", False, None, None, error.message)], bounds=bounds)
         raise
-    published = _publish(store, candidate, quality, _checks(found), target=target.name, found=found)
-    require_speed(found)
+    published = _publish(store, candidate, quality, _checks(found, bounds), bounds=bounds, found=found)
+    require_speed(found, bounds)
     return published, found
 
 
-def require_speed(found: InfraCheck) -> None:
+def require_speed(found: InfraCheck, bounds: Deploy) -> None:
     """Raises InfraCheckFailed: It is slower than the budget, or than the champion by too much."""
-    if slow := [one.text for one in _checks(found) if not one.passed]:
-        raise InfraCheckFailed(" ".join(slow), hint="nothing was promoted; the champion stays")
+    if slow := [one.text for one in _checks(found, bounds) if not one.passed]:
+        raise InfraCheckFailed(" ".join(slow), hint=SLOW)
 
 
-def _checks(found: InfraCheck) -> list[Check]:
+def _checks(found: InfraCheck, bounds: Deploy) -> list[Check]:
     return [
         Check(
             "serves",
@@ -133,25 +136,26 @@ def _checks(found: InfraCheck) -> list[Check]:
             TOLERANCE,
             f"It reproduced {found.rows} golden rows; the largest difference is {found.max_diff:.1e}.",
         ),
-        *([] if found.latency is None else _speed(found.latency)),
+        *([] if found.latency is None else _speed(found.latency, bounds.latency)),
     ]
 
 
-def _speed(latency: Latency) -> list[Check]:
+def _speed(latency: Latency, bounds: LatencyBounds) -> list[Check]:
     calls, theirs = f"{latency.calls} calls of one row", latency.champion_p50_ms
-    within = latency.p95_ms <= BUDGET_MS
+    budget = float(bounds.budget)
+    within = latency.p95_ms <= budget
     checks = [
         Check(
             "latency",
             within,
             latency.p95_ms,
-            BUDGET_MS,
+            budget,
             f"95 % of {calls} took at most {latency.p95_ms:.2f} ms, {'within' if within else 'over'} the budget of "
-            f"{BUDGET_MS:g} ms.",
+            f"{budget:g} ms.",
         )
     ]
     if theirs is not None:
-        allowed = round(SLOWER * theirs, 4)
+        allowed = round(bounds.versus_champion * theirs, 4)
         fast = latency.p50_ms <= allowed
         checks.append(
             Check(
@@ -160,7 +164,7 @@ def _speed(latency: Latency) -> list[Check]:
                 latency.p50_ms,
                 allowed,
                 f"Half of {calls} took at most {latency.p50_ms:.3f} ms and the champion's {theirs:.3f} ms: "
-                f"{'not more' if fast else 'more'} than {SLOWER:g} times as long.",
+                f"{'not more' if fast else 'more'} than {bounds.versus_champion:g} times as long.",
             )
         )
     return checks
@@ -172,16 +176,17 @@ def _publish(
     quality: Ref,
     checks: list[Check],
     *,
-    target: str,
+    bounds: Deploy,
     found: InfraCheck | None = None,
 ) -> Manifest:
     """The version that carries the blessing: a new one, or the one that said the same before."""
-    evidence = f"deployment target {target}" if found is None else "infra_check.json"
+    evidence = f"deployment target {bounds.target}" if found is None else "infra_check.json"
     blessing = Blessing.judged(
         "infra", checks, interval=candidate.interval.key, about=candidate.model_digest, evidence=evidence
     )
     code = code_digest(CODE_OF_STAGE["deploy"])
-    about = {"train": candidate.train.digest, "evaluate": quality.digest, "target": target, "code": code}
+    told = bounds.model_dump(mode="json")
+    about = {"train": candidate.train.digest, "evaluate": quality.digest, "deploy": told, "code": code}
     # Seconds differ each time: what counts is that the same check of the same bytes passed, or did not.
     key = digest_of({**about, "verdict": blessing.verdict})
     attempt = store.attempt(DATASET, candidate.interval.key)
@@ -192,5 +197,5 @@ def _publish(
         attempt.put("infra_check.json", canonical_json(asdict(found)))
     blessings.write(attempt, blessing)
     inputs = {"train": candidate.train, "evaluate": quality}
-    result = {"verdict": blessing.verdict, "model_version": candidate.model_version, "target": target}
-    return attempt.publish(stage_key=key, code=code, inputs=inputs, result=result)
+    result = {"verdict": blessing.verdict, "model_version": candidate.model_version, "target": bounds.target}
+    return attempt.publish(stage_key=key, code=code, inputs=inputs, result={**result, "deploy": told})

@@ -1,4 +1,4 @@
-"""MLflow's aliases, projected from the ledger."""
+"""MLflow's aliases, and its tags of retired versions, projected from the ledger."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ class RoleKeeper(Protocol):
         """Make them say this."""
         ...
 
+    def tag_retired(self, versions: Mapping[int, str]) -> None:
+        """Tag versions with why they were retired."""
+        ...
+
 
 @dataclass(frozen=True)
 class Reconciliation:
@@ -35,6 +39,7 @@ class Reconciliation:
         sequence: The ledger's last entry.
         aliases: What they say now.
         before: What those said that were changed; None where there was no such alias.
+        retired: Versions that were tagged as retired.
         by_hand: Aliases of ``before`` that said something which Nightshift had not set: somebody moved them.
     """
 
@@ -42,6 +47,7 @@ class Reconciliation:
     aliases: Mapping[str, int | None]
     before: Mapping[str, int | None]
     by_hand: tuple[str, ...]
+    retired: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,7 +69,10 @@ def apply_roles(ledger: Ledger, keeper: RoleKeeper) -> Reconciliation:
         return Reconciliation(0, {}, {}, ())
     found = keeper.read()
     while True:
-        wanted = _wanted(entries)
+        wanted, gone = _wanted(entries), _retired_after(entries, found.sequence)
+        if gone:
+            # First the tags: the sequence that ``apply`` sets last says that they are there.
+            keeper.tag_retired(gone)
         keeper.apply(wanted, sequence=len(entries))
         newer = ledger.entries()
         if len(newer) == len(entries):
@@ -78,12 +87,21 @@ def apply_roles(ledger: Ledger, keeper: RoleKeeper) -> Reconciliation:
             "the alias %s had been moved by hand to %s; it is %s again, as the ledger says",
             alias, _name(before[alias]), _name(wanted[alias]),
         )  # fmt: skip
-    return Reconciliation(len(entries), wanted, before, by_hand)
+    return Reconciliation(len(entries), wanted, before, by_hand, tuple(gone))
 
 
 def _wanted(entries: Sequence[Entry]) -> dict[str, int | None]:
     roles = reigns.roles(entries)
     return {"champion": roles.champion, "challenger": None, "previous": roles.previous}
+
+
+def _retired_after(entries: Sequence[Entry], sequence: int | None) -> dict[int, str]:
+    """Why each version was retired that Nightshift has not finished tagging."""
+    return {
+        version: f"{entry.at} by {entry.by}, ledger entry {entry.sequence}: {entry.reason}"
+        for version, entry in reigns.retired(entries).items()
+        if entry.sequence > (sequence or 0)
+    }
 
 
 def _ever_set(entries: Sequence[Entry], alias: str, sequence: int | None) -> set[int | None]:

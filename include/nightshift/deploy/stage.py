@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from nightshift.deploy.candidates import answer_key, answered, newer_candidate, superseded
 from nightshift.deploy.infra import bless
 from nightshift.deploy.roles import apply_roles
 from nightshift.deploy.targets import target_of
 from nightshift.errors import StorageError
 from nightshift.ledger import Blessed, Candidate, Entry, Ledger, Obstacle
-from nightshift.plan import Plan, canonical_json
+from nightshift.plan import Approval, Plan, canonical_json
 from nightshift.registry.aliases import Aliases
 from nightshift.registry.mlflow_registry import load_mlflow
 from nightshift.stage import StageIO, StageResult, once
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 INPUTS = ("train", "evaluate", "register")
 BACKFILL = "A backfill builds versions and never promotes."
+UNASKED = "It waits for a person's approval: the promotion DAG asks for it, or nightshift promote gives it."
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Decision:
 
 
 def run(plan: Plan, io: StageIO) -> StageResult:
-    """Promote the night's version if evaluate passed it and nothing newer serves.
+    """Promote the night's version if evaluate passed it, a person agrees where one is asked, and nothing newer serves.
 
     Publishes ``deployment.json``, and for a promotion the table ``golden`` that the infra check reproduced.
 
@@ -100,29 +102,78 @@ class Deployment:
             return Decision("refuse", "refuse", evaluation["reason"])
         if self.plan.trigger == "backfill":
             return Decision("skip", "backfill", BACKFILL)
+        if self.plan.spec.approval == "manual":
+            return self._decide_by_answer(self.plan.approval)
         if self.ledger.find(self.registration["run_key"]) is not None:
             return Decision("promote", "promote")
-        obstacle = self.ledger.obstacle(self.candidate, evaluation.get("champion_version"))
+        obstacle = self.ledger.obstacle(self.candidate, self._opponent)
         if obstacle is not None:
             return skipped(obstacle)
         return Decision("promote", "promote")
+
+    def _decide_by_answer(self, answer: Approval | None) -> Decision:
+        """What a person's answer comes to, by the time that it is carried out."""
+        if answer is None:
+            return Decision("skip", "unasked", UNASKED)
+        wanted = "promotion" if answer.approved else "refusal"
+        entry = self.ledger.find(self._run_key) or answered(self.ledger, self.candidate)
+        if entry is not None and (entry.kind, entry.run_key) != (wanted, self._run_key):
+            return overtaken_by(entry)
+        if entry is None and (answer.approved or answer.by is None):
+            # Nobody needs to be told that a version timed out which had been overtaken anyway.
+            obstacle = self.ledger.obstacle(self.candidate, self._opponent, approved=True)
+            if obstacle is not None:
+                return skipped(obstacle)
+            newer = newer_candidate(self.ledger, self.candidate)
+            if newer is not None:
+                return Decision("skip", f"superseded: v{newer.model_version}", superseded(newer))
+        if answer.approved:
+            return Decision("promote", f"approved by {answer.by}")
+        comment = f": {answer.comment}" if answer.comment else "."
+        text = f"Rejected by {answer.by}{comment}" if answer.by else answer.comment
+        return Decision("refuse", f"rejected by {answer.by}: {answer.comment}", text)
+
+    @property
+    def _opponent(self) -> int | None:
+        against: int | None = self.io.given("evaluate").result.get("champion_version")
+        return against
+
+    @property
+    def _author(self) -> str:
+        """Who stands for the entry: the person who answered, or the run."""
+        answer = self.plan.approval
+        return self.plan.run_id if answer is None or answer.by is None else answer.by
+
+    @property
+    def _run_key(self) -> str:
+        """One entry for each version; one answer, where a person was asked and answered."""
+        answer = self.plan.approval
+        asked = answer is not None and answer.by is not None
+        return answer_key(self.candidate) if asked else str(self.registration["run_key"])
+
+    def _reason(self) -> str:
+        sentence: str = self.io.given("evaluate").result["sentence"]
+        answer = self.plan.approval
+        return f"{sentence} Approved: {answer.comment}" if answer and answer.comment else sentence
 
     def promote(self, _: Decision, attempt: Attempt) -> Mapping[str, Any]:
         io = self.io
         with ThreadPoolExecutor(max_workers=1) as pool:
             # The aliases need MLflow, whose import takes as long as the check in the other process.
             pool.submit(load_mlflow)
-            target = target_of(self.plan.spec.deploy.target)
-            infra, check = bless(io.store, self.candidate, io.upstream["evaluate"], target, io.scratch)
+            bounds = self.plan.spec.deploy
+            target = target_of(bounds.target)
+            infra, check = bless(io.store, self.candidate, io.upstream["evaluate"], target, bounds, scratch=io.scratch)
         entry = self.ledger.promote(
             Blessed.collect(io.store, self.candidate, quality=io.upstream["evaluate"], infra=infra.ref),
-            reason=io.given("evaluate").result["sentence"],
-            by=self.plan.run_id,
-            run_key=self.registration["run_key"],
+            reason=self._reason(),
+            by=self._author,
+            run_key=self._run_key,
+            approved=self.plan.approval is not None,
         )
-        if isinstance(entry, Obstacle):
-            # A newer night was promoted, or a hold set, since the decision was taken.
-            return self.skip(skipped(entry), attempt)
+        if isinstance(entry, Obstacle) or entry.kind != "promotion":
+            # A newer night was promoted, a hold set, or another answer given, since the decision was taken.
+            return self.skip(skipped(entry) if isinstance(entry, Obstacle) else overtaken_by(entry), attempt)
         log.info("v%d is promoted, ledger entry %d", self.candidate.model_version, entry.sequence)
         self._apply_roles(entry)
         evidence = {"action": "promote", "entry": entry.sequence, "infra": str(infra.ref), "infra_check": asdict(check)}
@@ -140,10 +191,12 @@ class Deployment:
         entry = self.ledger.refuse(
             self.candidate,
             reason=decision.reason,
-            by=self.plan.run_id,
-            run_key=self.registration["run_key"],
+            by=self._author,
+            run_key=self._run_key,
             train=self.io.given("train"),
         )
+        if entry.kind != "refusal":
+            return self.skip(overtaken_by(entry), attempt)
         return self._left_out(decision, attempt, sequence=entry.sequence)
 
     def skip(self, decision: Decision, attempt: Attempt) -> Mapping[str, Any]:
@@ -174,6 +227,12 @@ class Deployment:
                 hint="the aliases follow when deploy runs again, or with the next housekeeping. "
                 f"{error.hint or ''}".strip(),
             ) from error
+
+
+def overtaken_by(entry: Entry) -> Decision:
+    """Somebody else's answer was first."""
+    text = f"Ledger entry {entry.sequence}, {entry.kind} by {entry.by}, came before this answer."
+    return Decision("skip", f"answered: entry {entry.sequence}", text)
 
 
 def skipped(obstacle: Obstacle) -> Decision:

@@ -17,7 +17,8 @@ class ModelFiles:
         graph: The ONNX graph.
         digest: sha256 that its bytes must have.
         golden: Parquet file of golden rows: the request columns, and ``__score`` as evaluate recorded it.
-        threshold: Probability from which a row is positive.
+        threshold: Probability from which a row is positive; None where the label is not binary.
+        memory_mb: Address space of the process that loads it.
         calls: How many calls with one row to time; 0 for none.
         champion: The champion's graph, to be timed between them; None if there is none.
         champion_digest: sha256 that its bytes must have.
@@ -26,7 +27,8 @@ class ModelFiles:
     graph: Path
     digest: str
     golden: Path
-    threshold: float
+    threshold: float | None
+    memory_mb: int = 4096
     calls: int = 0
     champion: Path | None = None
     champion_digest: str | None = None

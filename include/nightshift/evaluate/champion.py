@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from nightshift.errors import DataError, IntegrityError, NightshiftError
 from nightshift.evaluate.comparison import compare_scores, days_of, obstacle_to
 from nightshift.evaluate.gate import Anchor, Comparison
-from nightshift.evaluate.metrics import metrics, require_scores
-from nightshift.evaluate.paired import auc_gain
+from nightshift.evaluate.task import Task
+from nightshift.evaluate.tasks.multiclass import Multiclass
 from nightshift.ledger import Champion
 from nightshift.model.session import Scorer
 from nightshift.plan import Interval
-from nightshift.spec.models import Gates
+from nightshift.spec.gates import Gates
 from nightshift.storage import Manifest, Store
 
 if TYPE_CHECKING:
@@ -58,10 +58,12 @@ class Model:
         return datetime.fromisoformat(self.about["fitted_until"])
 
     @property
-    def threshold(self) -> float:
+    def threshold(self) -> float | None:
+        """Probability from which a row is positive; None where the label is not binary."""
         import numpy as np
 
-        return float(np.float32(self.about["threshold"]))
+        told = self.about.get("threshold")
+        return None if told is None else float(np.float32(told))
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class Rivals:
 
     Attributes:
         champion: Whom it would replace.
-        anchor: The champion of 30 days ago; None if there was none, or it is the champion still.
+        anchor: The last champion of the 30 days before that a person promoted, else the champion of 30 days ago;
+            None if there was none, or it is the champion still.
     """
 
     champion: Champion
@@ -93,8 +96,14 @@ def rivals(champion: Champion | None, champions: Sequence[Champion], interval: I
     """
     if champion is None:
         return None
-    old = [one for one in champions if one.interval.end <= interval.end - ANCHOR_AGE]
-    anchor = max(old, key=lambda one: (one.interval.end, one.sequence), default=None)
+    reach = interval.end - ANCHOR_AGE
+    # What a person has promoted they have looked at: decline is counted from there.
+    fit = [
+        one
+        for one in champions
+        if one.interval.end <= reach or (one.by_a_person and one.how == "promotion" and one.interval.end < interval.end)
+    ]
+    anchor = max(fit, key=lambda one: (one.interval.end, one.sequence), default=None)
     return Rivals(champion, None if anchor is None or anchor.model_digest == champion.model_digest else anchor)
 
 
@@ -112,6 +121,15 @@ class Opponent:
     comparison: Comparison
     scores: Scores | None
 
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """Which rows it may be judged on, shape [rows]; none if it cannot be scored."""
+        import numpy as np
+
+        if self.scores is None:
+            return np.zeros(0, dtype=bool)
+        return np.asarray(np.isfinite(self.scores.reshape(len(self.scores), -1)).all(axis=1), dtype=bool)
+
 
 @dataclass(frozen=True)
 class Arena:
@@ -120,9 +138,11 @@ class Arena:
     Attributes:
         store: Where their graphs lie.
         holdout: The rows the challenger is judged on.
-        challenger: Its scores of them, float64, shape [rows].
-        threshold: The challenger's threshold.
+        challenger: Its scores of them, float64, as of ``Judged``.
+        threshold: The challenger's threshold; None where the label is not binary.
         gates: The spec's section.
+        task: Whose labels these are.
+        trained: Labels of the challenger's training window.
         interval: The night's.
         threads: Threads of one call.
     """
@@ -130,14 +150,16 @@ class Arena:
     store: Store
     holdout: pa.Table
     challenger: Scores
-    threshold: float
+    threshold: float | None
     gates: Gates
+    task: Task
+    trained: NDArray[Any]
     interval: Interval
     threads: int
 
     @property
-    def labels(self) -> NDArray[np.integer[Any]]:
-        labels: NDArray[np.integer[Any]] = self.holdout.column("__label").to_numpy()
+    def labels(self) -> NDArray[Any]:
+        labels: NDArray[Any] = self.holdout.column("__label").to_numpy()
         return labels
 
     def load(self, champion: Champion) -> Model:
@@ -160,14 +182,15 @@ class Arena:
         if obstacle is not None:
             comparison = Comparison(champion.model_version, int(shared.sum()), None, None, None, age, None, obstacle)
             return Opponent({**evidence, "obstacle": obstacle}, comparison, None)
-        ours = metrics(self.labels[shared], self.challenger[shared], self.threshold)
-        theirs = metrics(self.labels[shared], scores[shared], model.threshold)
+        ours = self.task.measure(self.labels[shared], self.challenger[shared], self.threshold)
+        theirs = self.task.measure(self.labels[shared], scores[shared], model.threshold)
         anchor = None if rivals.anchor is None else self._anchor(rivals.anchor, shared)
         comparison = compare_scores(
             self.holdout.filter(shared),
             self.challenger[shared],
             scores[shared],
             self.gates,
+            self.task,
             version=champion.model_version,
             age=age,
             anchor=anchor,
@@ -185,16 +208,29 @@ class Arena:
         """What keeps the champion from being compared, if anything; its scores of the shared rows."""
         import numpy as np
 
-        scores = np.full(len(self.holdout), np.nan)
-        obstacle = obstacle_to(self.holdout.filter(shared), self.gates, fitted_until=model.fitted_until)
+        scores = np.full(self.challenger.shape, np.nan)
+        obstacle = self._kinship(model) or self._obstacle(shared, model)
         if obstacle is not None:
             return obstacle, scores
         try:
             raw = model.scorer.score(self.holdout)
         except DataError as error:
             return f"it cannot score this holdout, because {error.message.rstrip('.')}", scores
-        scores[shared] = require_scores(raw, of=f"champion v{champion.model_version}")[shared]
+        scores[shared] = self.task.require_scores(raw, of=f"champion v{champion.model_version}")[shared]
         return None, scores
+
+    def _kinship(self, model: Model) -> str | None:
+        """Why another model's scores mean something else, or None."""
+        if model.scorer.task != self.task.name:
+            return f"it was made for the task {model.scorer.task}, and the spec says {self.task.name}"
+        classes = self.task.classes if isinstance(self.task, Multiclass) else ()
+        if model.scorer.classes != classes:
+            return f"it knows the classes {', '.join(model.scorer.classes)}, and the spec says {', '.join(classes)}"
+        return None
+
+    def _obstacle(self, kept: NDArray[np.bool_], model: Model) -> str | None:
+        rows = self.holdout.filter(kept)
+        return obstacle_to(rows, self.gates, self.task, trained=self.trained, fitted_until=model.fitted_until)
 
     def _anchor(self, champion: Champion, shared: NDArray[np.bool_]) -> Anchor:
         """The same rows, less those that the anchor may have learned from; it never fails a night."""
@@ -202,16 +238,17 @@ class Arena:
             model = self.load(champion)
             kept = shared & seen_after(self.holdout, model.fitted_until)
             rows = self.holdout.filter(kept)
-            obstacle = obstacle_to(rows, self.gates, fitted_until=model.fitted_until)
+            obstacle = self._kinship(model) or self._obstacle(kept, model)
             if obstacle is not None:
                 return Anchor(champion.model_version, None, obstacle)
-            scores = require_scores(model.scorer.score(self.holdout), of=f"v{champion.model_version}")[kept]
+            scores = self.task.require_scores(model.scorer.score(self.holdout), of=f"v{champion.model_version}")[kept]
         except NightshiftError as error:
             if error.retryable:
                 raise
             return Anchor(champion.model_version, None, f"cannot be scored: {error.message.rstrip('.')}")
-        confidence = self.gates.versus_champion.confidence
-        gain = auc_gain(self.labels[kept], self.challenger[kept], scores, days_of(rows), confidence=confidence)
+        labels, confidence = self.labels[kept], self.gates.versus_champion.confidence
+        metric, ours, days = self.gates.metric, self.challenger[kept], days_of(rows)
+        gain = self.task.gain(metric, labels, ours, scores, days, confidence=confidence)
         return Anchor(champion.model_version, gain)
 
 

@@ -5,66 +5,77 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from nightshift.evaluate.wording import apart, interval, number, percent, relation, signed
 from nightshift.ledger.blessings import Check
-from nightshift.spec.models import Fairness, Gates
+from nightshift.spec.gate_metrics import METRICS, Metric
+from nightshift.spec.gates import Fairness, Gates
 from nightshift.spec.values import format_duration
 
 if TYPE_CHECKING:
     from nightshift.evaluate.gate import Anchor, Comparison, FairnessGap, SliceGain
     from nightshift.evaluate.paired import Difference
 
-METRIC_WORDS = {"roc_auc": "ROC AUC"}
 RATE_WORDS = {
     "true_positive_rate": "True positive rate",
     "false_positive_rate": "False positive rate",
     "positive_rate": "Share called positive",
 }
-# Nothing of a night's work gains this much; a column that tells the answer does.
+GUESSES = {
+    "roc_auc": "guessing",
+    "roc_auc_ovr": "guessing",
+    "accuracy": "always answering with the most frequent class",
+    "rmse": "always answering with the mean",
+    "mae": "always answering with the median",
+}
+# Nothing of a night's work gains this much; a column that tells the answer does. Of errors, as a share.
 SUSPICIOUS_GAIN = 0.05
-SUSPICIOUS_AUC = 0.995
+SUSPICIOUS_FALL = 0.2
+SUSPICIOUS_VALUE = 0.995
+TOLD_BY = {"r2": "R²"}
 ANCHOR_MARGINS = 2
 
 
-def floor(challenger: Mapping[str, Any], gates: Gates) -> Check:
-    value = float(challenger[gates.metric])
-    passed = value >= gates.minimum
-    shown, bound = apart(value, gates.minimum)
-    relation = "reaches" if passed else "is below"
-    text = f"{METRIC_WORDS[gates.metric]} {shown} {relation} the floor of {bound}."
-    return Check("floor", passed, value, gates.minimum, text)
+def bound(challenger: Mapping[str, Any], gates: Gates) -> Check:
+    """The floor, or for errors the ceiling."""
+    metric, value = gates.decider, float(challenger[gates.metric])
+    up = metric.higher_is_better
+    passed = value >= gates.bound if up else value <= gates.bound
+    shown, limit = apart(value, gates.bound)
+    words = {(True, True): "reaches", (True, False): "is below", (False, True): "is within", (False, False): "is above"}
+    name = "floor" if up else "ceiling"
+    text = f"{metric.words} {shown} {words[up, passed]} the {name} of {limit}."
+    return Check(name, passed, value, gates.bound, text)
 
 
-def majority(challenger: Mapping[str, Any], guess: Mapping[str, Any]) -> list[Check]:
-    auc, loss = float(challenger["roc_auc"]), float(challenger["log_loss"])
-    guess_auc, guess_loss = float(guess["roc_auc"]), float(guess["log_loss"])
-    auc_shown, guess_shown = apart(auc, guess_auc)
-    loss_shown, guess_loss_shown = apart(loss, guess_loss)
-    ranks, informs = auc > guess_auc, loss < guess_loss
-    return [
-        Check(
-            "majority",
-            ranks,
-            auc,
-            guess_auc,
-            f"ROC AUC {auc_shown} is {'above' if ranks else 'not above'} the {guess_shown} of guessing.",
-        ),
-        Check(
-            "majority_log_loss",
-            informs,
-            loss,
-            guess_loss,
-            f"Log loss {loss_shown} is {'better' if informs else 'no better'} than the {guess_loss_shown} of always "
-            "answering with the share of positives.",
-        ),
-    ]
+def guess(challenger: Mapping[str, Any], guessed: Mapping[str, Any], metric: Metric) -> list[Check]:
+    """The metric that decides, and the one that must not be worse, against an answer that is always the same."""
+    made = []
+    for name in (metric.name, metric.second):
+        if name is not None:
+            value, bound = float(challenger[name]), float(guessed[name])
+            passed = value > bound if METRICS[name].higher_is_better else value < bound
+            check = metric.guess if name == metric.name else f"{metric.guess}_{name}"
+            made.append(Check(check, passed, value, bound, _guess_text(METRICS[name], metric, value, bound)))
+    return made
 
 
-def single_feature(challenger: Mapping[str, Any], single: Mapping[str, Any]) -> Check:
+def _guess_text(metric: Metric, decider: Metric, value: float, bound: float) -> str:
+    shown, guessed = apart(value, bound)
+    if metric.higher_is_better:
+        side = "above" if value > bound else "not above"
+        return f"{metric.words} {shown} is {side} the {guessed} of {GUESSES[metric.name]}."
+    shares = "the share of positives" if decider.task == "binary" else "the shares of the classes"
+    answer = GUESSES.get(metric.name, f"always answering with {shares}")
+    return f"{metric.words} {shown} is {'better' if value < bound else 'no better'} than the {guessed} of {answer}."
+
+
+def single_feature(challenger: Mapping[str, Any], single: Mapping[str, Any], metric: Metric) -> Check:
     """A first model must be worth more than a rule of thumb; later ones are held against the champion."""
-    value, bound = float(challenger["roc_auc"]), float(single["roc_auc"])
-    passed = value > bound
+    value, bound = float(challenger[metric.name]), float(single[metric.name])
+    passed = value > bound if metric.higher_is_better else value < bound
+    side = "above" if metric.higher_is_better else "below"
     shown, theirs = apart(value, bound)
-    text = f"ROC AUC {shown} is {'above' if passed else 'not above'} the {theirs} of {single['feature']} alone."
+    text = f"{metric.words} {shown} is {side if passed else f'not {side}'} the {theirs} of {single['feature']} alone."
     return Check("best_single_feature", passed, value, bound, text)
 
 
@@ -73,13 +84,17 @@ def against(comparison: Comparison, gates: Gates, verdict: str, *, refresh: bool
     made = [_champion(comparison, gates, verdict, refresh=refresh)]
     if comparison.gains is None:
         return made
-    rule, gains, rival = gates.versus_champion, comparison.gains, f"champion v{comparison.champion_version}"
-    made.append(_not_worse("log_loss", "Log loss", gains.log_loss, rule.log_loss_margin, rival))
-    made.append(_not_worse("calibration", "Calibration error", gains.calibration, rule.calibration_margin, rival))
+    metric, margins, gains = gates.decider, gates.margins, comparison.gains
+    rival = f"champion v{comparison.champion_version}"
+    if gains.second is not None and metric.second is not None:
+        words = METRICS[metric.second].words
+        made.append(_not_worse(metric.second, words, gains.second, margins.second, rival))
+    error = "Bias" if metric.task == "regression" else "Calibration error"
+    made.append(_not_worse("calibration", error, gains.calibration, margins.calibration, rival))
     if gains.slices:
-        made.append(_slices(gains.slices, rule.margin, rival))
+        made.append(_slices(gains.slices, margins.deciding, rival, metric))
     if comparison.anchor is not None:
-        made.append(_anchor(comparison.anchor, rule.margin, METRIC_WORDS[gates.metric]))
+        made.append(_anchor(comparison.anchor, margins.deciding, metric))
     return made
 
 
@@ -89,31 +104,36 @@ def _champion(comparison: Comparison, gates: Gates, verdict: str, *, refresh: bo
     if gains is None or ours is None or theirs is None:
         return Check("champion", False, None, None, f"It cannot be compared with {rival}: {comparison.obstacle}.")
     passed = verdict == "better" or (verdict == "not_worse" and rule.rule == "not_worse") or refresh
-    gain = gains.deciding
+    gain, metric, margin = gains.deciding, gates.decider, gates.margins.deciding
     shown, other = apart(ours, theirs)
     if gain.value == 0:
-        relation = f"equal to {rival}"
+        stands = f"equal to {rival}"
     else:
-        relation = f"{number(abs(gain.value))} {'above' if gain.value > 0 else 'below'} {rival}'s {other}"
+        stands = f"{number(abs(gain.value))} {relation(gain.value, metric)} {rival}'s {other}"
+    good = "" if metric.higher_is_better else f"{metric.better}; "
     text = (
-        f"{METRIC_WORDS[gates.metric]} {shown} is {relation} on the same {comparison.rows:,} rows of {gain.days} days "
-        f"({interval(gain, -rule.margin)}): {_words(comparison, gates, verdict, refresh=refresh)}."
+        f"{metric.words} {shown} is {stands} on the same {comparison.rows:,} rows of {gain.days} days "
+        f"({good}{interval(gain, metric, -margin)}): {_words(comparison, gates, verdict, refresh=refresh)}."
     )
-    return Check("champion", passed, gain.lower, 0.0 if rule.rule == "better" else -rule.margin, text)
+    bound = 0.0 if rule.rule == "better" else -margin
+    if metric.higher_is_better:
+        return Check("champion", passed, gain.lower, bound, text)
+    return Check("champion", passed, -gain.lower, abs(bound), text)
 
 
 def _words(comparison: Comparison, gates: Gates, verdict: str, *, refresh: bool) -> str:
-    rule = gates.versus_champion
+    rule, metric, margin = gates.versus_champion, gates.decider, number(gates.margins.deciding)
     if refresh and gates.max_age is not None:
         return (
             f"undecided, and it replaces a champion of {comparison.age.days} days, older than max_age "
             f"{format_duration(gates.max_age)}"
         )
+    side = "below" if metric.higher_is_better else "higher"
     words = {
         "better": "better",
-        "not_worse": f"not worse by more than {number(rule.margin)}",
-        "worse": f"worse; at most {number(rule.margin)} below is allowed",
-        "undecided": f"undecided; it may be more than {number(rule.margin)} below",
+        "not_worse": f"not worse by more than {margin}",
+        "worse": f"worse; at most {margin} {side} is allowed",
+        "undecided": f"undecided; it may be more than {margin} {side}",
     }[verdict]
     return f"{words}, and the rule asks for better" if verdict == "not_worse" and rule.rule == "better" else words
 
@@ -122,22 +142,24 @@ def _not_worse(name: str, words: str, gain: Difference, margin: float, rival: st
     """One more metric, lower is better, that must not be worse. Undecided passes: the first metric decides."""
     worse = gain.standing(margin) == "worse"
     if gain.value == 0:
-        relation = f"is equal to {rival}'s"
+        stands = f"is equal to {rival}'s"
     else:
-        relation = f"is {number(abs(gain.value))} {'lower' if gain.value > 0 else 'higher'} than {rival}'s"
+        stands = f"is {number(abs(gain.value))} {'lower' if gain.value > 0 else 'higher'} than {rival}'s"
     reversed_ = f"{percent(gain.confidence)} interval {signed(-gain.upper)} to {signed(-gain.lower)}"
     end = f"worse; at most {number(margin)} higher is allowed" if worse else "not worse"
-    return Check(name, not worse, -gain.value, margin, f"{words} {relation} ({reversed_}): {end}.")
+    return Check(name, not worse, -gain.value, margin, f"{words} {stands} ({reversed_}): {end}.")
 
 
-def _slices(slices: tuple[SliceGain, ...], margin: float, rival: str) -> Check:
+def _slices(slices: tuple[SliceGain, ...], margin: float, rival: str, metric: Metric) -> Check:
     worse = [one for one in slices if slice_is_worse(one.gain, margin)]
     worst = min(slices, key=lambda one: (one.gain.upper, one.column, one.value))
     if not worse:
         text = f"None of {len(slices)} slices is worse than {rival}."
         return Check("slices", True, worst.gain.upper, 0.0, text)
+    side = "below" if metric.higher_is_better else "higher"
     named = "; ".join(
-        f"{one.column} {one.value} ({one.rows:,} rows) {number(abs(one.gain.value))} below ({interval(one.gain)})"
+        f"{one.column} {one.value} ({one.rows:,} rows) {number(abs(one.gain.value))} {side} "
+        f"({interval(one.gain, metric)})"
         for one in worse[:3]
     )
     more = f"; and {len(worse) - 3} more" if len(worse) > 3 else ""
@@ -152,17 +174,19 @@ def slice_is_worse(gain: Difference, margin: float) -> bool:
     return gain.upper < 0 and gain.lower <= -margin
 
 
-def _anchor(anchor: Anchor, margin: float, metric: str) -> Check:
-    bound = -ANCHOR_MARGINS * margin
+def _anchor(anchor: Anchor, margin: float, metric: Metric) -> Check:
+    limit = -ANCHOR_MARGINS * margin
+    bound = limit if metric.higher_is_better else -limit
     name = f"v{anchor.version}, champion 30 days ago"
     if anchor.gain is None:
         return Check("anchor", True, None, bound, f"Slow decline was not judged: {name}, {anchor.obstacle}.")
     value = anchor.gain.value
-    passed = value >= bound
-    side = "above" if value >= 0 else "below"
-    end = "no slow decline" if passed else f"slow decline; at most {number(-bound)} below is allowed"
-    text = f"{metric} is {number(abs(value))} {side} that of {name} ({interval(anchor.gain)}): {end}."
-    return Check("anchor", passed, value, bound, text)
+    passed = value >= limit
+    side = relation(value, metric)
+    allowed = f"at most {number(-limit)} {'below' if metric.higher_is_better else 'higher'} is allowed"
+    end = "no slow decline" if passed else f"slow decline; {allowed}"
+    text = f"{metric.words} is {number(abs(value))} {side} that of {name} ({interval(anchor.gain, metric)}): {end}."
+    return Check("anchor", passed, value if metric.higher_is_better else -value, bound, text)
 
 
 def fairness(found: FairnessGap, declared: Fairness) -> Check:
@@ -183,52 +207,23 @@ def warnings(
     challenger: Mapping[str, Any], comparison: Comparison | None, fairness: FairnessGap | None, gates: Gates
 ) -> Iterator[str]:
     """What refuses nothing, and should be looked at."""
-    gain = comparison.difference if comparison is not None else None
-    auc = float(challenger["roc_auc"])
-    metric = METRIC_WORDS[gates.metric]
-    if gain is not None and gain > SUSPICIOUS_GAIN:
-        yield (
-            f"{metric} rose by {number(gain)} in one step: suspicious. Look for a column that knows the answer, "
-            "or for a champion that was broken."
-        )
-    elif auc > SUSPICIOUS_AUC:
-        yield f"{metric} {auc:.4f} is suspicious. Look for a column that knows the answer."
+    yield from _too_good(challenger, comparison, gates.decider)
     if comparison is not None and comparison.anchor is not None and comparison.anchor.gain is None:
         yield f"Slow decline was not judged: v{comparison.anchor.version}, {comparison.anchor.obstacle}."
     if fairness is not None and fairness.gap is None and gates.fairness is not None:
         yield f"Fairness by {gates.fairness.attribute} was not judged: fewer than two groups have enough rows."
 
 
-# -- words ---------------------------------------------------------------------------------------------
-
-
-def interval(gain: Difference, bound: float | None = None) -> str:
-    """``95 % interval −0.0010 to +0.0040``; with as many decimals as it takes to tell its lower end from a bound."""
-    decimals = 4
-    if bound is not None and bound != gain.lower:
-        while decimals < 10 and f"{gain.lower:.{decimals}f}" == f"{bound:.{decimals}f}":
-            decimals += 1
-    return f"{percent(gain.confidence)} interval {signed(gain.lower, decimals)} to {signed(gain.upper, decimals)}"
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.4g} %"
-
-
-def signed(value: float, decimals: int = 4) -> str:
-    shown = f"{value:+.{decimals}f}".replace("-", "−")
-    return shown if float(f"{value:.{decimals}f}") else f"{0:.{decimals}f}"
-
-
-def number(value: float) -> str:
-    """Four decimals, or as many as it takes to tell it from zero."""
-    return apart(value, 0.0)[0]
-
-
-def apart(one: float, other: float) -> tuple[str, str]:
-    """Two numbers with four decimals, or as many as it takes to tell them apart."""
-    for decimals in range(4, 11):
-        texts = f"{one:.{decimals}f}", f"{other:.{decimals}f}"
-        if texts[0] != texts[1] or one == other:
-            break
-    return texts
+def _too_good(challenger: Mapping[str, Any], comparison: Comparison | None, metric: Metric) -> Iterator[str]:
+    gain = comparison.difference if comparison is not None else None
+    before = comparison.champion if comparison is not None else None
+    verb, most = ("rose", SUSPICIOUS_GAIN) if metric.higher_is_better else ("fell", SUSPICIOUS_FALL * (before or 0.0))
+    told = float(challenger[metric.told_by])
+    if gain is not None and gain > most:
+        yield (
+            f"{metric.words} {verb} by {number(gain)} in one step: suspicious. Look for a column that knows the "
+            "answer, or for a champion that was broken."
+        )
+    elif told > SUSPICIOUS_VALUE:
+        words = METRICS[metric.told_by].words if metric.told_by in METRICS else TOLD_BY[metric.told_by]
+        yield f"{words} {told:.4f} is suspicious. Look for a column that knows the answer."

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from nightshift.evaluate.gate import Anchor, Comparison, Gains
-from nightshift.evaluate.metrics import rounded
-from nightshift.evaluate.paired import auc_gain, calibration_losses, log_losses, mean_gain
+from nightshift.evaluate.paired import Difference
 from nightshift.evaluate.slices import slice_gains, slices_of
-from nightshift.spec.models import Gates
+from nightshift.evaluate.task import Task
+from nightshift.spec.gates import Gates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,7 @@ def compare_scores(
     challenger: Scores,
     champion: Scores,
     gates: Gates,
+    task: Task,
     *,
     version: int,
     age: timedelta = timedelta(0),
@@ -33,46 +34,51 @@ def compare_scores(
 
     Args:
         rows: ``__time``, ``__label`` and the columns of ``gates.slices``; enough of them (see ``obstacle_to``).
-        challenger: Its scores, float64, shape [rows].
+        challenger: Its scores, float64, as of ``Judged``.
         champion: The champion's scores, likewise.
         gates: The spec's section.
+        task: Whose labels these are.
         version: The champion's.
         age: The champion's, by the nights' clock.
         anchor: The champion of some time ago.
     """
-    from sklearn.metrics import roc_auc_score
+    labels, days, metric = rows.column("__label").to_numpy(), days_of(rows), gates.decider
+    confidence, slices = gates.versus_champion.confidence, slices_of(rows, gates.slices)
 
-    labels, days = rows.column("__label").to_numpy(), days_of(rows)
-    confidence = gates.versus_champion.confidence
-    losses, errors = (loss(labels, champion) - loss(labels, challenger) for loss in (log_losses, calibration_losses))
-    slices = slices_of(rows, gates.slices)
+    def gain(of: str) -> Difference:
+        return task.gain(of, labels, challenger, champion, days, confidence=confidence)
+
     gains = Gains(
-        deciding=auc_gain(labels, challenger, champion, days, confidence=confidence),
-        log_loss=mean_gain(losses, days, confidence=confidence),
-        calibration=mean_gain(errors, days, confidence=confidence),
-        slices=slice_gains(slices, labels, challenger, champion, days, confidence=confidence),
+        deciding=gain(metric.name),
+        second=None if metric.second is None else gain(metric.second),
+        calibration=task.calibration_gain(labels, challenger, champion, days, confidence=confidence),
+        slices=slice_gains(
+            slices, labels, challenger, champion, days, task=task, metric=metric.name, confidence=confidence
+        ),
     )
-    ours, theirs = (rounded(roc_auc_score(labels, scores)) for scores in (challenger, champion))
+    ours, theirs = (task.value(metric.name, labels, scores) for scores in (challenger, champion))
     return Comparison(version, len(rows), ours, theirs, gains, age, anchor)
 
 
-def obstacle_to(rows: pa.Table, gates: Gates, *, fitted_until: datetime) -> str | None:
+def obstacle_to(
+    rows: pa.Table, gates: Gates, task: Task, *, trained: NDArray[Any], fitted_until: datetime
+) -> str | None:
     """Why nothing can be said on these rows, or None.
 
     Args:
         rows: Those that neither model may have learned from.
         gates: The spec's section.
+        task: Whose labels these are.
+        trained: Labels of the training window.
         fitted_until: Up to when the older model learned, for the message.
     """
     least, labels = gates.versus_champion.least, rows.column("__label").to_numpy()
     if not len(labels):
         return f"no rows lie after {fitted_until:%Y-%m-%d}, up to which it learned"
-    positives = int(labels.sum())
     counts = (
         (len(set(days_of(rows).tolist())), least.days, "days with rows"),
         (len(labels), least.rows, "rows"),
-        (positives, least.of_each_class, "positives"),
-        (len(labels) - positives, least.of_each_class, "negatives"),
+        *task.required_rows(labels, gates.of_each_class, trained),
     )
     for found, needed, what in counts:
         if found < needed:

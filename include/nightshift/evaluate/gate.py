@@ -13,7 +13,7 @@ from typing import Any, Literal
 from nightshift.evaluate import checks
 from nightshift.evaluate.paired import Difference
 from nightshift.ledger.blessings import Check
-from nightshift.spec.models import Gates
+from nightshift.spec.gates import Gates
 
 Verdict = Literal["first", "better", "not_worse", "worse", "undecided", "not_comparable"]
 Status = Literal["succeeded", "refused"]
@@ -26,7 +26,7 @@ class SliceGain:
     Attributes:
         column, value: Which rows.
         rows: How many.
-        gain: Of ROC AUC; its confidence is corrected for the number of slices (Bonferroni).
+        gain: Of the metric that decides; its confidence is corrected for the number of slices (Bonferroni).
     """
 
     column: str
@@ -41,7 +41,7 @@ class Anchor:
 
     Attributes:
         version: Its version.
-        gain: The challenger's ROC AUC less the anchor's; None if it could not be scored.
+        gain: What the challenger gains over it in the metric that decides; None if it could not be scored.
         obstacle: Why not.
     """
 
@@ -56,13 +56,13 @@ class Gains:
 
     Attributes:
         deciding: Of the metric that decides.
-        log_loss: Of log loss: the champion's less the challenger's.
-        calibration: Of calibration error, likewise.
+        second: Of the metric that must not be worse either; None where there is none.
+        calibration: Of calibration error, or of bias.
         slices: By slice.
     """
 
     deciding: Difference
-    log_loss: Difference
+    second: Difference | None
     calibration: Difference
     slices: tuple[SliceGain, ...] = ()
 
@@ -92,7 +92,7 @@ class Comparison:
 
     @property
     def difference(self) -> float | None:
-        """Challenger less champion, in the deciding metric."""
+        """What the challenger gains in the deciding metric; negative is a loss, whatever the metric."""
         return None if self.gains is None else self.gains.deciding.value
 
 
@@ -150,16 +150,18 @@ def judge(
 
     Args:
         challenger: Metrics of the challenger on the holdout.
-        baselines: Metrics of ``majority`` on the same rows, and of ``best_single_feature`` for a first model.
+        baselines: Metrics of ``majority`` (of numbers: mean and median) on the same rows, and of
+            ``best_single_feature`` for a first model.
         comparison: None if there is no champion yet.
         gates: The spec's section.
         fairness: What the declared attribute's groups show; None if the spec declares none.
     """
-    made = [checks.floor(challenger, gates), *checks.majority(challenger, baselines["majority"])]
+    metric = gates.decider
+    made = [checks.bound(challenger, gates), *checks.guess(challenger, baselines["majority"], metric)]
     verdict = _verdict(comparison, gates)
     refresh = verdict == "undecided" and comparison is not None and refreshes(comparison, gates)
     if comparison is None:
-        made.append(checks.single_feature(challenger, baselines["best_single_feature"]))
+        made.append(checks.single_feature(challenger, baselines["best_single_feature"], metric))
     else:
         made += checks.against(comparison, gates, verdict, refresh=refresh)
     if fairness is not None and gates.fairness is not None:
@@ -183,7 +185,7 @@ def _verdict(comparison: Comparison | None, gates: Gates) -> Verdict:
         return "first"
     if comparison.gains is None:
         return "not_comparable"
-    return comparison.gains.deciding.standing(gates.versus_champion.margin)
+    return comparison.gains.deciding.standing(gates.margins.deciding)
 
 
 def refreshes(comparison: Comparison, gates: Gates) -> bool:
@@ -193,7 +195,7 @@ def refreshes(comparison: Comparison, gates: Gates) -> bool:
         gates.max_age is not None
         and comparison.age > gates.max_age
         and difference is not None
-        and difference > -gates.versus_champion.margin
+        and difference > -gates.margins.deciding
     )
 
 
@@ -203,5 +205,5 @@ def share_promoted(gain: Difference, gates: Gates) -> float:
     Only what the deciding metric's interval says; the other checks can only lower it, and an old champion's refresh
     raises it.
     """
-    rule = gates.versus_champion
-    return gain.share_above(-rule.margin if rule.rule == "not_worse" else 0.0)
+    not_worse = gates.versus_champion.rule == "not_worse"
+    return gain.share_above(-gates.margins.deciding if not_worse else 0.0)

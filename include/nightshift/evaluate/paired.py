@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from nightshift.evaluate.metrics import rounded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -109,6 +111,37 @@ def auc_gain(labels: Labels, challenger: Scores, champion: Scores, days: Days, *
     Raises:
         ValueError: One class, or one day.
     """
+    value, influence = _auc_influence(labels, challenger, champion)
+    return _difference(value, influence, days, confidence)
+
+
+def macro_auc_gain(
+    labels: Labels, challenger: Scores, champion: Scores, days: Days, *, classes: Sequence[int], confidence: float
+) -> Difference:
+    """The challenger's mean ROC AUC of the classes, each against all others, less the champion's.
+
+    Args:
+        labels: Class of each row, shape [rows].
+        challenger: Its probabilities, shape [rows, classes].
+        champion: The champion's of the same rows, likewise.
+        days: As for ``auc_gain``.
+        classes: Those that count, each with rows and with other rows.
+        confidence: Of the interval.
+
+    Raises:
+        ValueError: No class, one without rows or without others, or one day.
+    """
+    import numpy as np
+
+    if not classes:
+        raise ValueError("ROC AUC needs at least one class")
+    each = [_auc_influence((labels == one).astype(int), challenger[:, one], champion[:, one]) for one in classes]
+    value, influence = (np.mean([part[place] for part in each], axis=0) for place in (0, 1))
+    return _difference(value, influence, days, confidence)
+
+
+def _auc_influence(labels: Labels, challenger: Scores, champion: Scores) -> tuple[Any, Scores]:
+    """The difference of two ROC AUC, and how much each row moves it, shape [rows]."""
     import numpy as np
 
     positive = labels == 1
@@ -117,7 +150,34 @@ def auc_gain(labels: Labels, challenger: Scores, champion: Scores, days: Days, *
     differences = placements(labels, challenger) - placements(labels, champion)
     value = differences[positive].mean()
     class_rows = np.where(positive, positive.sum(), (~positive).sum())
-    return _difference(value, (differences - value) / class_rows, days, confidence)
+    return value, (differences - value) / class_rows
+
+
+def rmse_gain(labels: Scores, challenger: Scores, champion: Scores, days: Days, *, confidence: float) -> Difference:
+    """The champion's root mean squared error less the challenger's.
+
+    A row moves the root by its squared error less the mean, over twice the root (the delta method).
+
+    Args:
+        labels: Numbers, shape [rows].
+        challenger: Its values, shape [rows].
+        champion: The champion's of the same rows, shape [rows].
+        days: As for ``auc_gain``.
+        confidence: Of the interval.
+
+    Raises:
+        ValueError: One day.
+    """
+    (theirs, of_theirs), (ours, of_ours) = (_rmse_influence(labels, scores) for scores in (champion, challenger))
+    return _difference(theirs - ours, of_theirs - of_ours, days, confidence)
+
+
+def _rmse_influence(labels: Scores, scores: Scores) -> tuple[float, Scores]:
+    squares = (scores - labels) ** 2
+    mean = squares.mean()
+    root = math.sqrt(mean)
+    influence: Scores = (squares - mean) / (2 * root * len(squares)) if root else squares
+    return root, influence
 
 
 def mean_gain(gains: Scores, days: Days, *, confidence: float) -> Difference:
@@ -183,15 +243,29 @@ def log_losses(labels: Labels, scores: Scores) -> Scores:
     return losses
 
 
+def class_log_losses(labels: Labels, scores: Scores) -> Scores:
+    """The log loss of each row, shape [rows].
+
+    Args:
+        labels: Class of each row, shape [rows].
+        scores: Probabilities, shape [rows, classes].
+    """
+    import numpy as np
+
+    losses: Scores = -np.log(np.clip(scores[np.arange(len(labels)), labels], LEAST_PROBABILITY, 1))
+    return losses
+
+
 def calibration_losses(labels: Labels, scores: Scores) -> Scores:
     """What each row adds to the calibration error: their mean is that error.
 
     The error is the mean, over ten bins of about equally many rows, of how far the predicted share of positives is
-    from the observed one. A row adds its own distance, with the sign of its bin.
+    from the observed one; for numbers, how far the mean prediction is from the mean label. A row adds its own
+    distance, with the sign of its bin.
 
     Args:
-        labels: 0 or 1, shape [rows].
-        scores: Shape [rows].
+        labels: 0 or 1, or numbers, shape [rows].
+        scores: Probabilities, or predictions, shape [rows].
     """
     import numpy as np
 

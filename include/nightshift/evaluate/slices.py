@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from nightshift.errors import DataError
 from nightshift.evaluate.gate import FairnessGap, SliceGain
 from nightshift.evaluate.metrics import rounded
-from nightshift.evaluate.paired import auc_gain
-from nightshift.spec.models import Fairness
+from nightshift.evaluate.task import Judged, Task
+from nightshift.evaluate.tasks.binary import Binary
+from nightshift.spec.gates import Fairness
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     Days = NDArray[np.integer[Any]]
     Places = NDArray[np.integer[Any]]
 
-SLICE_ROWS = 500
-SLICE_CLASS_ROWS = 50
 SLICE_VALUES = 50
 
 
@@ -72,14 +71,16 @@ def _text(value: Any) -> str:
     return "null" if pd.isna(value) else str(value)
 
 
-def is_large(labels: Labels) -> bool:
-    """Enough rows, and of each class, for an AUC that says something."""
-    positives = int(labels.sum())
-    return len(labels) >= SLICE_ROWS and min(positives, len(labels) - positives) >= SLICE_CLASS_ROWS
-
-
 def slice_gains(
-    slices: Sequence[Slice], labels: Labels, challenger: Scores, champion: Scores, days: Days, *, confidence: float
+    slices: Sequence[Slice],
+    labels: Labels,
+    challenger: Scores,
+    champion: Scores,
+    days: Days,
+    *,
+    task: Task,
+    metric: str,
+    confidence: float,
 ) -> tuple[SliceGain, ...]:
     """What the challenger gains on each large slice.
 
@@ -87,45 +88,61 @@ def slice_gains(
 
     Args:
         slices: Of the same rows.
-        labels: 0 or 1, shape [rows].
-        challenger: Its scores, shape [rows].
-        champion: The champion's scores of the same rows, shape [rows].
+        labels: Shape [rows].
+        challenger: Its scores, as of ``Judged``.
+        champion: The champion's scores of the same rows, likewise.
         days: Any number that tells the rows' days apart, shape [rows].
+        task: Whose labels these are.
+        metric: The one that decides.
         confidence: That none of the intervals misses.
     """
-    large = [one for one in slices if is_large(labels[one.places]) and len(set(days[one.places].tolist())) > 1]
+    large = [one for one in slices if task.is_large(labels[one.places]) and len(set(days[one.places].tolist())) > 1]
     each = 1 - (1 - confidence) / max(len(large), 1)
     made = []
     for one in large:
         at = one.places
-        gain = auc_gain(labels[at], challenger[at], champion[at], days[at], confidence=each)
+        gain = task.gain(metric, labels[at], challenger[at], champion[at], days[at], confidence=each)
         made.append(SliceGain(one.column, one.value, len(at), gain))
     return tuple(made)
 
 
 def described(
-    slices: Sequence[Slice], labels: Labels, challenger: Scores, champion: Scores | None, gains: Sequence[SliceGain]
+    slices: Sequence[Slice],
+    challenger: Judged,
+    champion: Scores | None,
+    gains: Sequence[SliceGain],
+    *,
+    task: Task,
+    metrics: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """For ``evaluation.json``; a small slice is listed without an AUC."""
-    from sklearn.metrics import log_loss, roc_auc_score
+    """For ``evaluation.json``; a small slice is listed without the metric that decides.
 
+    Args:
+        slices: Of the same rows.
+        challenger: Labels, and its scores.
+        champion: The champion's scores of the same rows; None where there is no champion to compare.
+        gains: Of the slices that are judged.
+        task: Whose labels these are.
+        metrics: The one that decides, and the one that must not be worse, if there is one.
+    """
     judged = {(one.column, one.value): one.gain for one in gains}
+    metric, others = metrics[0], metrics[1:]
     found = []
     for one in slices:
         at, gain = one.places, judged.get((one.column, one.value))
-        large = is_large(labels[at])
+        labels, scores = challenger.labels[at], challenger.scores[at]
+        large = task.is_large(labels)
+        theirs = task.value(metric, labels, champion[at]) if large and champion is not None else None
         found.append(
             {
                 "column": one.column,
                 "value": one.value,
                 "rows": len(at),
-                "positives": int(labels[at].sum()),
+                **task.about(labels),
                 "small": not large,
-                "roc_auc": rounded(roc_auc_score(labels[at], challenger[at])) if large else None,
-                "log_loss": rounded(log_loss(labels[at], challenger[at], labels=[0, 1])),
-                "champion_roc_auc": rounded(roc_auc_score(labels[at], champion[at]))
-                if large and champion is not None
-                else None,
+                metric: task.value(metric, labels, scores) if large else None,
+                **{other: task.value(other, labels, scores) for other in others},
+                f"champion_{metric}": theirs,
                 "gain": None if gain is None else gain.to_dict(),
             }
         )
@@ -144,7 +161,7 @@ def fairness_gap(table: pa.Table, labels: Labels, called: NDArray[np.bool_], dec
     Raises:
         DataError: There is no such column.
     """
-    groups = slices_of(table, [declared.attribute], key="gates.fairness.attribute")
+    groups, is_large = slices_of(table, [declared.attribute], key="gates.fairness.attribute"), Binary().is_large
     rates = sorted(
         (rounded(_rate(labels[one.places], called[one.places], declared.metric)), one.value)
         for one in groups

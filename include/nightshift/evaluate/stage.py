@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import ModelError
-from nightshift.evaluate import baselines, metrics, slices
+from nightshift.evaluate import metrics, slices
 from nightshift.evaluate.champion import Arena, Model, Opponent, Rivals, rivals, seen_after
 from nightshift.evaluate.gate import FairnessGap, Judgement, judge, share_promoted
+from nightshift.evaluate.task import Judged, Task
+from nightshift.evaluate.tasks import task_of
 from nightshift.ledger import Ledger, blessings
 from nightshift.ledger.blessings import WaivedBy
+from nightshift.model.scores import to_column
 from nightshift.plan import Plan, canonical_json
 from nightshift.stage import StageIO, StageResult, once
 from nightshift.storage import Attempt, Manifest, Store
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    Scores = NDArray[np.floating[Any]]
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +45,8 @@ def run(plan: Plan, io: StageIO) -> StageResult:
         Status ``refused``, with the reason, if the gate finds the challenger unfit and nobody has waived that.
 
     Raises:
-        DataError: The holdout has no rows or only one class.
-        ModelError: A model gives scores that are no probabilities.
+        DataError: The holdout has no rows, or only one class or value.
+        ModelError: A model gives scores that no model gives that works.
         IntegrityError: A stored model is not the one on record.
         StorageError: The store failed.
     """
@@ -56,7 +62,7 @@ def run(plan: Plan, io: StageIO) -> StageResult:
         log.info("%s, %s: %s", judgement.verdict, judgement.status, judgement.sentence)
         blessing = _blessing(plan, evaluation, waiver)
         _put(attempt, plan, io, evaluation, blessing)
-        return _summary(evaluation, blessing.waived_by)
+        return _summary(evaluation, plan.spec.gates.metric, blessing.waived_by)
 
     return once(
         plan,
@@ -74,22 +80,22 @@ class Holdout:
 
     Attributes:
         table: Key, ``__time``, ``__label`` and the request columns.
-        labels: 0 or 1, shape [rows].
+        labels: As of ``Judged``, shape [rows].
         rows_left_out: Rows before the challenger's ``fitted_until``.
     """
 
     table: pa.Table
-    labels: NDArray[np.integer[Any]]
+    labels: NDArray[Any]
     rows_left_out: int
 
     @classmethod
-    def read(cls, store: Store, preprocess: Manifest, model: Model) -> Holdout:
-        """Raises DataError: No rows, or one class."""
+    def read(cls, store: Store, preprocess: Manifest, model: Model, task: Task) -> Holdout:
+        """Raises DataError: No rows, or one class or value."""
         table = _read(store, preprocess, "holdout")
         after = seen_after(table, model.fitted_until)
         kept = table if after.all() else table.filter(after)
         labels = kept.column("__label").to_numpy()
-        metrics.require_labels(labels, of=f"the holdout of {preprocess.ref}")
+        task.require_labels(labels, of=f"the holdout of {preprocess.ref}")
         return cls(kept, labels, int((~after).sum()))
 
 
@@ -100,10 +106,11 @@ class Evaluation:
     Attributes:
         model: The challenger.
         holdout: The rows that judge.
-        scores: The challenger's scores of them, float64, shape [rows].
+        task: Whose labels these are.
+        scores: The challenger's scores of them, float64, as of ``Judged``.
         challenger: Its metrics.
         baselines: Metrics of the baselines on the same rows.
-        single: How the best single feature ranks them, shape [rows].
+        single: What the best single feature says of them.
         opponent: The champion on the same rows, or None if there is none yet.
         fairness: What the groups of the declared attribute show; None if none is declared.
         judgement: The verdict.
@@ -111,10 +118,11 @@ class Evaluation:
 
     model: Model
     holdout: Holdout
-    scores: NDArray[np.floating[Any]]
+    task: Task
+    scores: Scores
     challenger: dict[str, Any]
     baselines: dict[str, Any]
-    single: NDArray[np.floating[Any]]
+    single: Scores
     opponent: Opponent | None
     fairness: FairnessGap | None
     judgement: Judgement
@@ -123,19 +131,23 @@ class Evaluation:
 def _evaluate(plan: Plan, io: StageIO, met: Rivals | None) -> Evaluation:
     train, gates = io.given("train"), plan.spec.gates
     model = Model.load(io.store, train, digest=train.file("graph.onnx").sha256, threads=plan.threads)
-    holdout = Holdout.read(io.store, io.given("preprocess"), model)
-    scores = metrics.require_scores(model.scorer.score(holdout.table), of="the challenger")
-    challenger = metrics.metrics(holdout.labels, scores, model.threshold)
-    found, single = _baselines(plan, io, holdout)
+    task = task_of(plan.spec.label)
+    holdout = Holdout.read(io.store, io.given("preprocess"), model, task)
+    scores = task.require_scores(model.scorer.score(holdout.table), of="the challenger")
+    challenger = task.measure(holdout.labels, scores, model.threshold)
+    trained = _trained(plan, io)
+    found, single = _baselines(plan, task, trained, holdout)
     opponent = None
     if met is not None:
-        arena = Arena(io.store, holdout.table, scores, model.threshold, gates, plan.interval, plan.threads)
+        known = trained["__label"].to_numpy()
+        arena = Arena(io.store, holdout.table, scores, model.threshold, gates, task, known, plan.interval, plan.threads)
         opponent = arena.meet(met)
     gap = None
     if gates.fairness is not None:
-        gap = slices.fairness_gap(holdout.table, holdout.labels, scores >= model.threshold, gates.fairness)
+        called = scores >= (0.5 if model.threshold is None else model.threshold)
+        gap = slices.fairness_gap(holdout.table, holdout.labels, called, gates.fairness)
     judgement = judge(challenger, found, opponent.comparison if opponent else None, gates, fairness=gap)
-    return Evaluation(model, holdout, scores, challenger, found, single, opponent, gap, judgement)
+    return Evaluation(model, holdout, task, scores, challenger, found, single, opponent, gap, judgement)
 
 
 def _put(attempt: Attempt, plan: Plan, io: StageIO, evaluation: Evaluation, blessing: blessings.Blessing) -> None:
@@ -167,7 +179,7 @@ def _evidence(plan: Plan, io: StageIO, evaluation: Evaluation) -> dict[str, Any]
         "model": plan.model,
         "interval": [plan.interval.start.isoformat(), plan.interval.end.isoformat()],
         "metric": plan.spec.gates.metric,
-        "holdout": _describe(plan, io, holdout),
+        "holdout": _describe(plan, io, evaluation),
         "challenger": {
             "digest": evaluation.model.digest,
             "train": str(io.upstream["train"]),
@@ -176,12 +188,7 @@ def _evidence(plan: Plan, io: StageIO, evaluation: Evaluation) -> dict[str, Any]
         },
         "champion": {**opponent.evidence, **_gains(opponent, plan)} if opponent else None,
         "baselines": evaluation.baselines,
-        "roc": {
-            **_by_model(metrics.roc_points, evaluation),
-            "best_single_feature": metrics.roc_points(holdout.labels, evaluation.single),
-        },
-        "calibration": _by_model(metrics.calibration, evaluation),
-        "histogram": metrics.histogram(holdout.labels, scores),
+        **evaluation.task.drawings(Judged(holdout.labels, scores), _shared(evaluation), evaluation.single),
         "slices": _slices(plan, evaluation),
         "fairness": None if evaluation.fairness is None else asdict(evaluation.fairness),
         "importances": _importances(evaluation.model.about),
@@ -194,31 +201,44 @@ def _gains(opponent: Opponent, plan: Plan) -> dict[str, Any]:
     gains = opponent.comparison.gains
     if gains is None:
         return {}
-    share = share_promoted(gains.deciding, plan.spec.gates)
+    gates = plan.spec.gates
+    share, second = share_promoted(gains.deciding, gates), gates.decider.second
     return {
         "difference": gains.deciding.value,
         "gains": {
             "deciding": gains.deciding.to_dict(),
-            "log_loss": gains.log_loss.to_dict(),
+            **({str(second): gains.second.to_dict()} if gains.second is not None else {}),
             "calibration": gains.calibration.to_dict(),
         },
         "expected_promotions_per_30": metrics.rounded(30 * share),
     }
 
 
+def _shared(evaluation: Evaluation) -> Judged | None:
+    """The champion on the rows that both are judged on."""
+    opponent = evaluation.opponent
+    if opponent is None or opponent.scores is None:
+        return None
+    shared = opponent.scored
+    return Judged(evaluation.holdout.labels[shared], opponent.scores[shared])
+
+
 def _slices(plan: Plan, evaluation: Evaluation) -> list[dict[str, Any]]:
     """Of the rows that both are judged on; of the whole holdout where there is no champion to compare."""
-    import numpy as np
-
-    holdout, opponent = evaluation.holdout, evaluation.opponent
-    table, theirs, scores, labels = holdout.table, None, evaluation.scores, holdout.labels
+    holdout, opponent, theirs = evaluation.holdout, evaluation.opponent, _shared(evaluation)
+    table, ours = holdout.table, Judged(holdout.labels, evaluation.scores)
+    if opponent is not None and theirs is not None:
+        table, ours = table.filter(opponent.scored), Judged(theirs.labels, evaluation.scores[opponent.scored])
     gains = opponent.comparison.gains if opponent else None
-    if opponent is not None and opponent.scores is not None:
-        shared = np.isfinite(opponent.scores)
-        table, theirs = table.filter(shared), opponent.scores[shared]
-        scores, labels = scores[shared], labels[shared]
-    found = slices.slices_of(table, plan.spec.gates.slices)
-    return slices.described(found, labels, scores, theirs, gains.slices if gains else ())
+    metric = plan.spec.gates.decider
+    return slices.described(
+        slices.slices_of(table, plan.spec.gates.slices),
+        ours,
+        None if theirs is None else theirs.scores,
+        gains.slices if gains else (),
+        task=evaluation.task,
+        metrics=[name for name in (metric.name, metric.second) if name is not None],
+    )
 
 
 def _read(store: Store, preprocess: Manifest, output: str) -> pa.Table:
@@ -227,39 +247,32 @@ def _read(store: Store, preprocess: Manifest, output: str) -> pa.Table:
     return store.read_table(preprocess, output, columns=columns)
 
 
-def _baselines(plan: Plan, io: StageIO, holdout: Holdout) -> tuple[dict[str, Any], NDArray[np.floating[Any]]]:
-    """Metrics of the baselines, and how the best single feature ranks the holdout."""
+def _trained(plan: Plan, io: StageIO) -> pd.DataFrame:
+    """The features and labels of the training window."""
     features = plan.spec.features
     columns = ["__label", *features.numeric, *features.categorical]
-    train = io.store.read_table(io.given("preprocess"), "train", columns=columns).to_pandas()
-    rows = holdout.table.select(columns).to_pandas()
-    single, ranking = baselines.best_single_feature(train, rows, features)
-    majority = baselines.majority(train["__label"].to_numpy(), holdout.labels)
-    return {"majority": majority, "best_single_feature": single}, ranking
+    frame: pd.DataFrame = io.store.read_table(io.given("preprocess"), "train", columns=columns).to_pandas()
+    return frame
 
 
-def _describe(plan: Plan, io: StageIO, holdout: Holdout) -> dict[str, Any]:
-    window = plan.windows.holdout
+def _baselines(plan: Plan, task: Task, trained: pd.DataFrame, holdout: Holdout) -> tuple[dict[str, Any], Scores]:
+    """Metrics of the baselines, and what the best single feature says of the holdout."""
+    rows, metric = holdout.table.select(list(trained.columns)).to_pandas(), plan.spec.gates.decider
+    single = task.single_feature(trained, rows, plan.spec.features, metric.name)
+    guess = task.guess(trained["__label"].to_numpy(), holdout.labels)
+    return {"majority": guess, "best_single_feature": single.evidence}, single.answers
+
+
+def _describe(plan: Plan, io: StageIO, evaluation: Evaluation) -> dict[str, Any]:
+    window, holdout = plan.windows.holdout, evaluation.holdout
     return {
         "window": [window.start.isoformat(), window.end.isoformat()],
         "preprocess": str(io.upstream["preprocess"]),
         "digest": io.given("preprocess").outputs["holdout"].digest,
         "rows": len(holdout.labels),
-        "positives": int(holdout.labels.sum()),
+        **evaluation.task.about(holdout.labels),
         "rows_left_out": holdout.rows_left_out,
     }
-
-
-def _by_model(draw: Callable[[Any, Any], list[Any]], evaluation: Evaluation) -> dict[str, Any]:
-    """One curve of the challenger, and of the champion where it has scores."""
-    import numpy as np
-
-    labels, opponent = evaluation.holdout.labels, evaluation.opponent
-    curves: dict[str, Any] = {"challenger": draw(labels, evaluation.scores), "champion": None}
-    if opponent is not None and opponent.scores is not None:
-        shared = np.isfinite(opponent.scores)
-        curves["champion"] = draw(labels[shared], opponent.scores[shared])
-    return curves
 
 
 def _importances(about: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -275,14 +288,22 @@ def _importances(about: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _scores_table(key: tuple[str, ...], evaluation: Evaluation) -> pa.Table:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     holdout, opponent = evaluation.holdout, evaluation.opponent
-    ours = pa.array(evaluation.scores.astype("float32"))
-    theirs = pa.nulls(len(ours), pa.float32())
+    ours = _nullable(to_column(evaluation.scores))
+    theirs = pa.nulls(len(ours), ours.type)
     if opponent is not None and opponent.scores is not None:
-        theirs = pa.array(opponent.scores.astype("float32"), from_pandas=True)
+        theirs = pc.if_else(pa.array(opponent.scored), _nullable(to_column(opponent.scores)), theirs)
     table = holdout.table.select([*key, "__label"])
     return table.append_column("__challenger", ours).append_column("__champion", theirs)
+
+
+def _nullable(scores: pa.Array) -> pa.Array:
+    """Lists without a fixed size: Parquet's reader does not take a null in the others."""
+    import pyarrow as pa
+
+    return scores.cast(pa.list_(pa.float32())) if pa.types.is_fixed_size_list(scores.type) else scores
 
 
 def _golden(model: Model, probe: pa.Table, holdout: pa.Table) -> pa.Table:
@@ -298,18 +319,19 @@ def _golden(model: Model, probe: pa.Table, holdout: pa.Table) -> pa.Table:
         parts.append(table.select(columns).take(pa.array(rows, pa.int64())))
     golden = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
     scores = model.scorer.score(golden)
-    if not np.isfinite(scores).all():
+    bad = np.flatnonzero(~np.isfinite(scores.reshape(len(golden), -1)).all(axis=1))
+    if len(bad):
         raise ModelError(
-            f"the challenger gives {scores[~np.isfinite(scores)][0]} for row "
-            f"{int(np.flatnonzero(~np.isfinite(scores))[0])} of the golden rows (probe rows come first).",
+            f"the challenger gives {scores[bad[0]]} for row {bad[0]} of the golden rows (probe rows come first).",
             hint="an input at a boundary, or an unseen category, is not handled by the declared transforms",
         )
-    return golden.append_column("__score", pa.array(scores))
+    return golden.append_column("__score", to_column(scores))
 
 
-def _summary(evaluation: Evaluation, waived_by: WaivedBy | None) -> dict[str, Any]:
+def _summary(evaluation: Evaluation, metric: str, waived_by: WaivedBy | None) -> dict[str, Any]:
     opponent, judgement = evaluation.opponent, evaluation.judgement
     summary: dict[str, Any] = {
+        "metric": metric,
         "challenger": evaluation.challenger,
         "champion": opponent.evidence.get("metrics") if opponent else None,
         "champion_version": opponent.comparison.champion_version if opponent else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from nightshift.plan import Interval, Plan, Trigger, package_version
+from nightshift.plan import Approval, Interval, Plan, Trigger, package_version
 from nightshift.settings import Settings
 from nightshift.spec.models import ModelSpec
 from nightshift.storage import Store
@@ -51,11 +51,18 @@ def make_plan(spec: ModelSpec, interval: Interval, settings: Settings, *, run_id
     )
 
 
-def replan(plan: Plan, spec: ModelSpec, settings: Settings) -> Plan:
-    """The same run again, with today's spec, code and settings: what a cleared or retried task works by."""
+def replan(plan: Plan, spec: ModelSpec, settings: Settings, *, approval: Approval | None = None) -> Plan:
+    """The same run again, with today's spec, code and settings: what a cleared or retried task works by.
+
+    Args:
+        plan: The plan that was made.
+        spec: The model's spec of today.
+        settings: The settings of today.
+        approval: The answer that has come since.
+    """
     fresh = make_plan(spec, plan.interval, settings, run_id=plan.run_id, trigger=plan.trigger)
     # A run stays where its earlier stages published, whatever the settings say by now.
-    return replace(fresh, storage=plan.storage, env=plan.env)
+    return replace(fresh, storage=plan.storage, env=plan.env, approval=approval or plan.approval)
 
 
 def publish(plan: Plan) -> PublishedPlan:

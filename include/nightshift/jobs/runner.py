@@ -15,7 +15,7 @@ from typing import Any
 
 from nightshift.errors import JobError, NightshiftError, NightSkipped
 from nightshift.jobs.planning import PublishedPlan
-from nightshift.plan import Plan, package_version
+from nightshift.plan import Plan, package_version, stages_of
 from nightshift.stage import StageIO, StageResult
 from nightshift.storage import Ref, Store
 
@@ -120,7 +120,7 @@ def refuse(argv: list[str], error: NightshiftError) -> int:
 
 def run_stage(stage: str, plan: Plan, upstream: Mapping[str, Ref]) -> StageResult | NightshiftError:
     """Run one stage in this process, in a scratch folder that is gone afterwards, and render the run's
-    report where the stage ends the run: after deploy, or after a failure.
+    report where the stage ends the run: after the last one, or after a failure.
 
     Args:
         stage: Name of the stage.
@@ -142,7 +142,8 @@ def run_stage(stage: str, plan: Plan, upstream: Mapping[str, Ref]) -> StageResul
         log.info("%s", outcome.message)
     else:
         log.error("%s", outcome)
-    if stage == "deploy" or (isinstance(outcome, NightshiftError) and not isinstance(outcome, NightSkipped)):
+    ends = stage in ("deploy", stages_of(plan.spec)[-1])
+    if ends or (isinstance(outcome, NightshiftError) and not isinstance(outcome, NightSkipped)):
         _render_report(stage, plan, store, upstream, outcome)
     return outcome
 

@@ -1,4 +1,4 @@
-"""The append-only record of every promotion, refusal, waiver, rollback and hold; it says who is champion."""
+"""The append-only record of promotions, refusals, waivers, rollbacks, holds, retirements; it says who is champion."""
 
 from nightshift.ledger.blessed import Blessed
 from nightshift.ledger.entries import Candidate, Champion, Entry, Waiver

@@ -86,7 +86,8 @@ def _require(candidate: Candidate, kind: Kind, manifest: Manifest, blessing: Ble
     if manifest.interval != candidate.interval.key:
         raise NotBlessed(f"{manifest.ref} carries the {kind} blessing of another night than that of {name}.")
     other = blessing.about not in (None, candidate.model_digest)
-    if other or (kind != "data" and manifest.inputs.get("train") != candidate.train):
+    # By content: a stage whose work was done before keeps what it published, which names an older version of the same.
+    if other or (kind != "data" and not candidate.train.same_content_as(manifest.inputs.get("train"))):
         raise NotBlessed(f"{manifest.ref} carries the {kind} blessing of another model than {name}.")
     if not blessing.counts:
         why = " ".join(check.text for check in blessing.failed)

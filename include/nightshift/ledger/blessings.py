@@ -8,16 +8,21 @@ whoever asks later why a version shipped, or did not, finds the answer beside wh
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from nightshift.errors import IntegrityError, NotBlessed
+from nightshift.errors import IntegrityError, NotBlessed, Overtaken
 from nightshift.plan import canonical_json, digest_of
-from nightshift.storage import Attempt, Manifest, Store
+from nightshift.storage import Attempt, Manifest, Ref, Store
+
+log = logging.getLogger(__name__)
 
 BLESSING_FORMAT = 1
 BLESSING_FILE = "blessing.json"
+# Dataset of failed verdicts on data. Evidence only: no stage reads it, and nothing is made from it.
+UNBLESSED = "unblessed"
 Kind = Literal["data", "quality", "infra"]
 Verdict = Literal["passed", "failed", "waived"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -207,6 +212,35 @@ def write(attempt: Attempt, blessing: Blessing) -> None:
     if blessing.interval != attempt.interval:
         raise ValueError(f"a blessing of {blessing.interval} does not belong to {attempt.dataset}/{attempt.interval}")
     attempt.put(BLESSING_FILE, blessing.to_json())
+
+
+def keep_failed(
+    store: Store, blessing: Blessing, *, code: str, inputs: Mapping[str, Ref], files: Mapping[str, bytes] | None = None
+) -> None:
+    """Publish a failed verdict on a night's data, whose stage publishes nothing, so that people find it later.
+
+    Args:
+        store: The model's area.
+        blessing: The verdict.
+        code: Digest of the code that judged.
+        inputs: What it judged.
+        files: The numbers behind it.
+
+    Raises:
+        ValueError: The verdict is not a failed one.
+        StorageError: The store failed; another try of the stage judges again.
+    """
+    if blessing.counts:
+        raise ValueError(f"a {blessing.verdict} {blessing.kind} blessing belongs to what its stage publishes")
+    attempt = store.attempt(UNBLESSED, blessing.interval)
+    for path, data in (files or {}).items():
+        attempt.put(path, data)
+    write(attempt, blessing)
+    result = {"verdict": blessing.verdict, "checks_failed": [check.name for check in blessing.failed]}
+    try:
+        attempt.publish(stage_key=digest_of([attempt.id]), code=code, inputs=inputs, result=result)
+    except Overtaken:
+        log.info("another run of the night %s kept its failed verdict at the same moment", blessing.interval)
 
 
 def read(store: Store, manifest: Manifest) -> Blessing:

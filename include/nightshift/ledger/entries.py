@@ -13,13 +13,17 @@ from nightshift.ledger import blessings
 from nightshift.plan import Interval, canonical_json, digest_of
 from nightshift.storage import Ref
 
-# Format 1 knew promotions and refusals only, without blessings, data and code; it is read for ever.
-LEDGER_FORMAT = 2
+# Format 1 knew promotions and refusals only, without blessings, data and code; format 2 had no retirements and no
+# reports. Both are read for ever.
+LEDGER_FORMAT = 3
 GENESIS = "0" * 64
-Kind = Literal["promotion", "refusal", "waiver", "rollback", "hold", "resume"]
-# How the run key of a promotion by a person begins; a night's is a digest.
+Kind = Literal["promotion", "refusal", "waiver", "rollback", "hold", "resume", "retirement"]
+# Dataset of the run reports: each night's lie in report/<interval>, in the model's area.
+REPORT = "report"
+# How the run key of what a person did begins, where a night or housekeeping could have done it too.
 BY_HAND = "by hand: "
 MOVES: tuple[Kind, ...] = ("promotion", "rollback")
+BY_PEOPLE: tuple[Kind, ...] = ("waiver", "rollback", "hold", "resume")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class Candidate:
             "train": asdict(self.train),
             "mlflow_run_id": self.mlflow_run_id,
         }
+
+    @property
+    def reports(self) -> str:
+        """Where in the model's area the reports of its night lie, or will lie when the run ends."""
+        return f"{REPORT}/{self.interval.key}"
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Candidate:
@@ -101,7 +110,7 @@ class Entry:
         previous: Digest of the entry before; 64 zeros for the first.
         kind: What happened.
         at: ISO time in UTC, for people and for ``champion --at``; nothing is ordered by it.
-        by: The run id, or the user, that made it.
+        by: The run id, or the user, that made it; of a version that a person approved or rejected, that person.
         candidate: The model version it is about; None for waivers, holds and their release.
         from_version, to_version: The champion before and after; None where there was none.
         reason: Why, in one sentence.
@@ -110,6 +119,8 @@ class Entry:
         code: Digest of the code that trained it.
         blessings: What it was promoted with, by kind.
         waiver: What was waived.
+        report: Where in the model's area the reports of the version's night lie; the run that promoted it puts its
+            own there after the entry. No absolute URI, so that an entry stays true when storage is moved.
         format: Which fields it has.
     """
 
@@ -127,6 +138,7 @@ class Entry:
     code: str | None = None
     blessings: Mapping[str, Stamp] = field(default_factory=dict)
     waiver: Waiver | None = None
+    report: str | None = None
     format: int = LEDGER_FORMAT
 
     @property
@@ -136,14 +148,14 @@ class Entry:
 
     @property
     def about(self) -> Candidate:
-        """The model version of a promotion, refusal or rollback."""
+        """The model version of a promotion, refusal, rollback or retirement."""
         assert self.candidate is not None, f"a {self.kind} is about no version"
         return self.candidate
 
     @property
     def by_a_person(self) -> bool:
-        """Whether somebody did it at the command line, rather than a night by itself."""
-        return self.kind not in ("promotion", "refusal") or self.run_key.startswith(BY_HAND)
+        """Whether somebody did it, rather than a night or housekeeping by itself."""
+        return self.kind in BY_PEOPLE or self.run_key.startswith(BY_HAND)
 
     def to_dict(self) -> dict[str, Any]:
         """The entry with its digest, as it is stored."""
@@ -165,13 +177,13 @@ class Entry:
         }
         if self.format == 1:
             return body
-        return {
-            **body,
+        body |= {
             "data": asdict(self.data) if self.data else None,
             "code": self.code,
             "blessings": {kind: asdict(stamp) for kind, stamp in self.blessings.items()},
             "waiver": asdict(self.waiver) if self.waiver else None,
         }
+        return body if self.format == 2 else {**body, "report": self.report}
 
     def to_json(self) -> bytes:
         """The stored form: the entry with its own digest, so that damage to the last entry shows too."""
@@ -220,6 +232,7 @@ class Entry:
                 for kind, stamp in raw.get("blessings", {}).items()
             },
             waiver=Waiver(**raw["waiver"]) if raw.get("waiver") else None,
+            report=raw.get("report"),
             format=raw["format"],
         )
 
@@ -235,12 +248,20 @@ class Champion(Candidate):
         sequence: The ledger entry that put it there: a promotion or a rollback.
         promoted_at: ISO time in UTC of that entry.
         how: Which of the two.
+        by_a_person: A person put it there.
     """
 
     sequence: int
     promoted_at: str
     how: Kind = "promotion"
+    by_a_person: bool = False
 
     @classmethod
     def of(cls, entry: Entry) -> Champion:
-        return cls(**vars(entry.about), sequence=entry.sequence, promoted_at=entry.at, how=entry.kind)
+        return cls(
+            **vars(entry.about),
+            sequence=entry.sequence,
+            promoted_at=entry.at,
+            how=entry.kind,
+            by_a_person=entry.by_a_person,
+        )

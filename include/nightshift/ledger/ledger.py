@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
-from nightshift.errors import IntegrityError, Overtaken
+from nightshift.errors import IntegrityError, ModelError, Overtaken
 from nightshift.ledger import blessings, reigns
 from nightshift.ledger.blessed import Blessed
 from nightshift.ledger.blessings import WaivedBy
@@ -81,8 +81,10 @@ class Ledger:
         return with_run_key(self.entries(), run_key)
 
     def champions(self) -> list[Champion]:
-        """Every promotion and rollback, oldest first; the last one is the champion."""
-        return reigns.champions(self.entries())
+        """Every promotion and rollback of a version that is not retired, oldest first; the last is the champion."""
+        entries = self.entries()
+        gone = reigns.retired(entries)
+        return [champion for champion in reigns.champions(entries) if champion.model_version not in gone]
 
     def champion(self) -> Champion | None:
         """The model version that the ledger names, or None before the first promotion."""
@@ -112,31 +114,37 @@ class Ledger:
         """The rollback or hold that stops automatic promotion, or None."""
         return reigns.hold(self.entries())
 
-    def obstacle(self, candidate: Candidate, opponent: int | None) -> Obstacle | None:
-        """What stands in the way of an automatic promotion of a fit version, as far as anybody knows now.
+    def obstacle(self, candidate: Candidate, opponent: int | None, *, approved: bool = False) -> Obstacle | None:
+        """What stands in the way of the promotion of a fit version, as far as anybody knows now.
 
         Args:
             candidate: The version.
             opponent: The champion that it was judged against.
+            approved: A person has approved it.
         """
-        return reigns.obstacle(self.entries(), candidate, opponent)
+        return reigns.obstacle(self.entries(), candidate, opponent, approved=approved)
 
     def protected(self) -> list[Ref]:
-        """What retention must keep: every champion's model, and the blessings it was promoted with."""
-        moves = [entry for entry in self.entries() if entry.kind in MOVES]
+        """What retention must keep: the model of every champion not retired, and its blessings."""
+        entries = self.entries()
+        gone = reigns.retired(entries)
+        moves = [entry for entry in entries if entry.kind in MOVES and entry.about.model_version not in gone]
         stamps = [stamp.ref for entry in moves for stamp in entry.blessings.values()]
         return [*(entry.about.train for entry in moves), *stamps]
 
     # -- writing -------------------------------------------------------------------------------------
 
-    def promote(self, blessed: Blessed, *, reason: str, by: str, run_key: str) -> Entry | Obstacle:
-        """Make a version the champion, as a night does it by itself.
+    def promote(
+        self, blessed: Blessed, *, reason: str, by: str, run_key: str, approved: bool = False
+    ) -> Entry | Obstacle:
+        """Make a version the champion, as a night does it by itself, or as a person has approved it.
 
         Args:
             blessed: The version with its three blessings.
             reason: Why, in one sentence.
-            by: The run id.
+            by: The run id, or who approved it.
             run_key: An entry that already has it is given back, and nothing is added.
+            approved: A person has approved it, so a hold does not stand in the way; it stays.
 
         Returns:
             Its entry, or what stands in the way: a hold, a champion of a newer night, or another champion than the
@@ -150,7 +158,7 @@ class Ledger:
         """
 
         def compose(entries: Sequence[Entry]) -> Entry | Obstacle:
-            obstacle = reigns.obstacle(entries, blessed.candidate, blessed.opponent)
+            obstacle = reigns.obstacle(entries, blessed.candidate, blessed.opponent, approved=approved)
             return obstacle or _promotion(entries, blessed, reason=reason, by=by, run_key=run_key)
 
         return self._append(compose, run_key)
@@ -165,7 +173,7 @@ class Ledger:
             by: Who.
 
         Returns:
-            Its entry, or the newer night's champion that it cannot replace.
+            Its entry, or what stands in the way: its retirement, or the champion of a newer night.
 
         Raises:
             Overtaken: The champion has changed since; nothing was added. Other errors are those of ``promote``.
@@ -174,7 +182,8 @@ class Ledger:
 
         def compose(entries: Sequence[Entry]) -> Entry | Obstacle:
             _require_unchanged(entries, seen)
-            obstacle = reigns.superseded(entries, blessed.candidate)
+            gone = reigns.retirement_of(entries, blessed.candidate.model_version)
+            obstacle = gone or reigns.superseded(entries, blessed.candidate)
             return obstacle or _promotion(entries, blessed, reason=reason, by=by, run_key=run_key)
 
         return self._append(compose, run_key)
@@ -211,12 +220,15 @@ class Ledger:
             by: Who.
 
         Raises:
+            ModelError: It was retired; nothing was added.
             Overtaken: Another is champion by now; nothing was added. Other errors are those of ``promote``.
         """
         run_key = f"rollback to v{to.model_version} after entry {seen.sequence}"
 
         def compose(entries: Sequence[Entry]) -> Entry:
             _require_unchanged(entries, seen.sequence)
+            if (gone := reigns.retirement_of(entries, to.model_version)) is not None:
+                raise ModelError(gone.text)
             origin = entries[to.sequence - 1]
             return _next(
                 entries, "rollback", origin.about, reason=reason, by=by, run_key=run_key,
@@ -224,6 +236,33 @@ class Ledger:
             )  # fmt: skip
 
         return self._append(compose, run_key)
+
+    def retire(self, candidate: Candidate, *, reason: str, by: str, by_hand: bool = True) -> Entry:
+        """Record that a version will never serve again; whoever deletes its files does so after this.
+
+        Args:
+            candidate: The version.
+            reason: Why.
+            by: Who.
+            by_hand: Somebody decided it; False where retention did.
+
+        Returns:
+            Its entry; the one that is there where the version was retired before.
+
+        Raises:
+            ModelError: It is the champion, or the one that a rollback goes to; nothing was added.
+            IntegrityError, Overtaken or StorageError: As for ``promote``.
+        """
+        version = candidate.model_version
+        run_key = f"{BY_HAND if by_hand else ''}retirement of v{version}"
+
+        def compose(entries: Sequence[Entry]) -> Entry:
+            if (there := reigns.retired(entries).get(version)) is not None:
+                return there
+            reigns.require_no_role(entries, version)
+            return _next(entries, "retirement", candidate, reason=reason, by=by, run_key=run_key)
+
+        return self._append(compose)
 
     def put_on_hold(self, *, reason: str, by: str) -> Entry:
         """Stop automatic promotion; gives the hold that stands already, if there is one. Errors as for ``promote``."""
@@ -338,5 +377,6 @@ def _next(
         to_version=candidate.model_version if candidate and kind in MOVES else before,
         reason=reason,
         run_key=run_key,
+        report=candidate.reports if candidate else None,
         **more,
     )

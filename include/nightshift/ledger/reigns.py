@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from nightshift.errors import NotBlessed
+from nightshift.errors import ModelError, NotBlessed
 from nightshift.ledger.blessings import Blessing, WaivedBy
 from nightshift.ledger.blessings import Kind as BlessingKind
 from nightshift.ledger.entries import MOVES, Candidate, Champion, Entry
@@ -35,12 +35,13 @@ class Obstacle:
     """Why a version cannot be promoted now, although it is fit.
 
     Attributes:
-        kind: ``hold``, ``superseded`` by a newer night, or ``changed``: another champion than it was judged against.
+        kind: ``hold``; ``retired``; ``superseded`` by a newer night; or ``changed``: another champion than it was
+            judged against.
         entry: The ledger entry that stands in the way.
         text: For a person.
     """
 
-    kind: Literal["hold", "superseded", "changed"]
+    kind: Literal["hold", "retired", "superseded", "changed"]
     entry: int
     text: str
 
@@ -48,6 +49,23 @@ class Obstacle:
 def champions(entries: Sequence[Entry]) -> list[Champion]:
     """Every move into the champion's place, oldest first; the last one is the champion."""
     return [Champion.of(entry) for entry in entries if entry.kind in MOVES]
+
+
+def retired(entries: Sequence[Entry]) -> dict[int, Entry]:
+    """Versions that never serve again, with the entry that says so."""
+    return {entry.about.model_version: entry for entry in entries if entry.kind == "retirement"}
+
+
+def retirement_of(entries: Sequence[Entry], version: int) -> Obstacle | None:
+    """The retirement that keeps a version from serving again, or None."""
+    entry = retired(entries).get(version)
+    if entry is None:
+        return None
+    text = (
+        f"v{version} was retired on {entry.at} by {entry.by} (ledger entry {entry.sequence}: "
+        f"{entry.reason.rstrip('.')}), and a retired version never serves again: nothing was moved."
+    )
+    return Obstacle("retired", entry.sequence, text)
 
 
 def succession(entries: Sequence[Entry]) -> list[Champion]:
@@ -62,7 +80,8 @@ def succession(entries: Sequence[Entry]) -> list[Champion]:
         if places:
             line = line[: places[0]] if champion.how == "rollback" else [one for one in line if one != line[places[0]]]
         line.append(champion)
-    return line
+    gone = retired(entries)
+    return [champion for champion in line if champion.model_version not in gone]
 
 
 def roles(entries: Sequence[Entry]) -> Roles:
@@ -70,19 +89,35 @@ def roles(entries: Sequence[Entry]) -> Roles:
     return Roles(*reversed(line[-2:]))
 
 
+def require_no_role(entries: Sequence[Entry], version: int) -> None:
+    """Raises ModelError: The version is champion or previous."""
+    found = roles(entries)
+    if version == found.champion:
+        raise ModelError(
+            f"v{version} is the champion and cannot be retired: nothing was changed.",
+            hint="make another version champion first: nightshift rollback MODEL, or nightshift promote MODEL",
+        )
+    if version == found.previous:
+        raise ModelError(
+            f"v{version} is the one that a rollback from champion v{found.champion} goes to, and cannot be retired: "
+            "nothing was changed.",
+            hint="it can be once another champion has come",
+        )
+
+
 def opponent(entries: Sequence[Entry], interval: Interval, digest: str | None) -> Champion | None:
     """The champion that a model built for an interval has to be compared with: the one of its night.
 
     A move counts for the nights from the newest night promoted by then, so a rollback counts for the nights that
     follow, and an older night run anew does not meet the future. A night that has an entry of its own model already
-    meets whom it met before it, whatever was moved since.
+    meets whom it met before it, whatever was moved since. Nobody meets a version that was retired: it may be gone.
 
     Args:
         entries: The ledger.
         interval: The night's interval.
         digest: Digest of the night's model; a model is not its own opponent.
     """
-    found, newest = None, None
+    found, newest, gone = None, None, retired(entries)
     for entry in entries:
         own = entry.candidate is not None and entry.about.model_digest == digest and entry.about.interval == interval
         if own and entry.kind in ("promotion", "refusal"):
@@ -90,7 +125,8 @@ def opponent(entries: Sequence[Entry], interval: Interval, digest: str | None) -
         if entry.kind not in MOVES:
             continue
         newest = max(newest or entry.about.interval.end, entry.about.interval.end)
-        if newest <= interval.end and entry.about.model_digest != digest:
+        known = entry.about.model_version not in gone and entry.about.model_digest != digest
+        if newest <= interval.end and known:
             found = Champion.of(entry)
     return found
 
@@ -149,21 +185,26 @@ def superseded(entries: Sequence[Entry], candidate: Candidate) -> Obstacle | Non
     return Obstacle("superseded", head.sequence, text)
 
 
-def obstacle(entries: Sequence[Entry], candidate: Candidate, opponent: int | None) -> Obstacle | None:
-    """What stands in the way of an automatic promotion of a fit version, or None.
+def obstacle(
+    entries: Sequence[Entry], candidate: Candidate, opponent: int | None, *, approved: bool = False
+) -> Obstacle | None:
+    """What stands in the way of the promotion of a fit version, or None.
 
     Args:
         entries: The ledger.
         candidate: The version.
         opponent: The champion that it was judged against; None if there was none.
+        approved: A person has approved it; a hold stops automatic promotion only.
     """
     held = hold(entries)
-    if held is not None:
+    if held is not None and not approved:
         text = (
             f"On hold since {held.at} by {held.by} ({held.kind}, ledger entry {held.sequence}: "
             f"{held.reason.rstrip('.')}): nothing is promoted before somebody runs nightshift resume."
         )
         return Obstacle("hold", held.sequence, text)
+    if (gone := retirement_of(entries, candidate.model_version)) is not None:
+        return gone
     if (newer := superseded(entries, candidate)) is not None:
         return newer
     line = champions(entries)

@@ -53,6 +53,8 @@ def load_booster(data: bytes) -> xgboost.Booster:
     """
     import xgboost
 
+    if not data.startswith(b"{"):  # UBJSON and JSON do; given nothing at all, xgboost ends the process
+        raise ModelError(f"booster.ubj cannot be read: its {len(data)} bytes are no UBJSON.")
     try:
         return xgboost.Booster(model_file=bytearray(data))
     except xgboost.core.XGBoostError as error:

@@ -7,11 +7,15 @@ run other code is refused: external data, unknown operator domains, functions.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from nightshift.errors import InfraCheckFailed, IntegrityError
+from nightshift.errors import InfraCheckFailed, IntegrityError, ModelError
 from nightshift.model.request import request_arrays
+from nightshift.spec.task_rules import OUTPUTS
+from nightshift.spec.values import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +26,9 @@ if TYPE_CHECKING:
 
 SIZE_LIMIT = 512 * 1024 * 1024
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
-OUTPUTS = ("probability", "label")
+SCORES: dict[Task, str] = {"binary": "probability", "multiclass": "probabilities", "regression": "prediction"}
+# In the graph's metadata: the task, and for multiclass a JSON list of the classes in the order of the probabilities.
+TASK, CLASSES = "nightshift.task", "nightshift.classes"
 ROWS_PER_RUN = 65_536
 
 
@@ -32,14 +38,26 @@ class Scorer:
     Attributes:
         columns: The request columns, as name and kind (``numeric`` or ``categorical``), in order.
         digest: sha256 of the model's bytes.
+        task: What the model tells: ``binary``, ``multiclass`` or ``regression``.
+        classes: For multiclass, the classes in the order of the probabilities; else empty.
     """
 
     def __init__(
-        self, session: onnxruntime.InferenceSession, columns: tuple[tuple[str, str], ...], digest: str
+        self,
+        session: onnxruntime.InferenceSession,
+        columns: tuple[tuple[str, str], ...],
+        digest: str,
+        *,
+        task: Task = "binary",
+        classes: tuple[str, ...] = (),
+        threads: int = 1,
     ) -> None:
         self._session = session
         self.columns = columns
         self.digest = digest
+        self.task: Task = task
+        self.classes = classes
+        self._threads = threads
 
     @classmethod
     def load(cls, data: bytes, *, digest: str | None = None, threads: int = 1, size_limit: int = SIZE_LIMIT) -> Scorer:
@@ -60,37 +78,62 @@ class Scorer:
             raise IntegrityError(f"the model has digest {actual}, but {digest} was recorded.")
         if len(data) > size_limit:
             raise InfraCheckFailed(f"the model has {len(data)} bytes; the limit is {size_limit}.")
-        columns = _checked_columns(_parsed(data))
-        return cls(_session(data, threads), columns, actual)
+        model = _parsed(data)
+        columns = _checked_columns(model)
+        task, classes = _told(model)
+        # More threads would add up the trees in parts: near 0, values would depend on how many there are.
+        within = 1 if task == "regression" else threads
+        return cls(_session(data, within), columns, actual, task=task, classes=classes, threads=threads // within)
 
     def score(self, data: pa.Table | pd.DataFrame) -> np.ndarray[Any, Any]:
-        """Probability of the positive class.
+        """What the model tells, whatever its task.
 
         Args:
             data: Request rows. Null means missing; columns that the model does not take are left alone.
 
         Returns:
-            ``[N]`` float32.
+            float32: for binary ``[N]``, the probability of the positive class; for multiclass ``[N, K]``, the
+            probabilities in the order of ``classes``; for regression ``[N]``, the values.
 
         Raises:
             DataError: A column is absent or of a type that would need guessing.
         """
-        return self._run(data, "probability", "float32")
+        return self._run(data, SCORES[self.task], (0, len(self.classes)) if self.classes else (0,), "float32")
 
     def labels(self, data: pa.Table | pd.DataFrame) -> np.ndarray[Any, Any]:
-        """Whether the probability reaches the model's threshold, ``[N]`` int64; raises as ``score`` does."""
-        return self._run(data, "label", "int64")
+        """What the model decides; raises as ``score`` does.
 
-    def _run(self, data: pa.Table | pd.DataFrame, output: str, dtype: str) -> np.ndarray[Any, Any]:
+        Returns:
+            For binary ``[N]`` int64, whether the probability reaches the model's threshold; for multiclass ``[N]``
+            texts, the most probable class, the first of equally probable ones.
+
+        Raises:
+            ModelError: The task is regression: it decides nothing.
+        """
+        if self.task == "regression":
+            raise ModelError("a regression model gives values, and decides between no labels.")
+        return self._run(data, "label", (0,), "int64" if self.task == "binary" else "object")
+
+    def _run(
+        self, data: pa.Table | pd.DataFrame, output: str, empty: tuple[int, ...], dtype: str
+    ) -> np.ndarray[Any, Any]:
         import numpy as np
 
         arrays = request_arrays(data, self.columns)
         rows = len(next(iter(arrays.values())))
-        parts = [
-            self._session.run([output], {name: array[at : at + ROWS_PER_RUN] for name, array in arrays.items()})[0]
-            for at in range(0, rows, ROWS_PER_RUN)
-        ]
-        return np.concatenate(parts) if parts else np.empty(0, dtype)
+
+        def part(at: int) -> np.ndarray[Any, Any]:
+            some = {name: array[at : at + ROWS_PER_RUN] for name, array in arrays.items()}
+            scored: np.ndarray[Any, Any] = self._session.run([output], some)[0]
+            return scored
+
+        starts = range(0, rows, ROWS_PER_RUN)
+        if self._threads > 1 and len(starts) > 1:
+            with ThreadPoolExecutor(self._threads) as pool:
+                parts = list(pool.map(part, starts))
+        else:
+            parts = [part(at) for at in starts]
+        return np.concatenate(parts) if parts else np.empty(empty, dtype)
 
 
 def _parsed(data: bytes) -> onnx.ModelProto:
@@ -127,15 +170,41 @@ def _checked_columns(model: onnx.ModelProto) -> tuple[tuple[str, str], ...]:
             raise InfraCheckFailed(
                 f"the model keeps {tensor.name or 'a tensor'} in another file; external data is never loaded."
             )
-    outputs = tuple(output.name for output in model.graph.output)
-    if outputs != OUTPUTS:
-        raise InfraCheckFailed(f"the model gives {', '.join(outputs)}; {' and '.join(OUTPUTS)} were expected.")
     kinds = {TensorProto.FLOAT: "numeric", TensorProto.STRING: "categorical"}
     types = [(value.name, value.type.tensor_type.elem_type) for value in model.graph.input]
     other = [name for name, kind in types if kind not in kinds]
     if other or not types:
         raise InfraCheckFailed(f"the model's inputs must be float32 or string; {', '.join(other) or 'there are none'}.")
     return tuple((name, kinds[kind]) for name, kind in types)
+
+
+def _told(model: onnx.ModelProto) -> tuple[Task, tuple[str, ...]]:
+    """The task of a model, and its classes; a graph that does not say so is binary.
+
+    Raises:
+        InfraCheckFailed: The task is not known, or its outputs are not those of the task.
+    """
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    told = metadata.get(TASK, "binary")
+    task = next((known for known in OUTPUTS if known == told), None)
+    if task is None:
+        raise InfraCheckFailed(f"the model is made for the task {told!r}; known are {', '.join(OUTPUTS)}.")
+    outputs = tuple(output.name for output in model.graph.output)
+    if outputs != OUTPUTS[task]:
+        raise InfraCheckFailed(f"the model gives {', '.join(outputs)}; {' and '.join(OUTPUTS[task])} were expected.")
+    return task, _classes(metadata, model.graph.output[1]) if task == "multiclass" else ()
+
+
+def _classes(metadata: dict[str, str], probabilities: onnx.ValueInfoProto) -> tuple[str, ...]:
+    """Raises InfraCheckFailed: The metadata do not name as many classes as there are probabilities."""
+    try:
+        classes = json.loads(metadata.get(CLASSES, "null"))
+    except json.JSONDecodeError:
+        classes = None
+    width = probabilities.type.tensor_type.shape.dim[-1].dim_value
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or len(classes) != width:
+        raise InfraCheckFailed(f"the model gives {width} probabilities, and its metadata do not name as many classes.")
+    return tuple(classes)
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

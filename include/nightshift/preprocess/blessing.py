@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataNotBlessed
 from nightshift.ledger import blessings
 from nightshift.ledger.blessings import Blessing, Check, WaivedBy
-from nightshift.plan import Plan
+from nightshift.plan import CODE_OF_STAGE, Plan, code_digest
 from nightshift.preprocess.history import STATS, History, NightStats, about
+from nightshift.preprocess.label_shift import Labels, check_labels
 from nightshift.preprocess.leakage import Window, strengths
 from nightshift.preprocess.overlap import check_overlap
 from nightshift.preprocess.prepared import HOLDOUT, LABEL, TIME, TRAIN
-from nightshift.preprocess.shift import Labels, Strength, check_labels, check_past, check_strength, check_unseen
+from nightshift.preprocess.shift import Strength, check_past, check_strength, check_unseen
 from nightshift.preprocess.tables import parts, read
 from nightshift.shift.comparison import compare
 from nightshift.shift.summary import Summary, summarize
+from nightshift.spec.models import Label
+from nightshift.spec.values import Task
 from nightshift.storage import Attempt, Manifest
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ SHOWN = 12
 
 def bless(plan: Plan, attempt: Attempt, validated: Manifest, history: History, waiver: WaivedBy | None) -> Blessing:
     """Judge the windows that an attempt holds, and put the verdict and its numbers into the attempt.
+
+    A failed verdict is published by itself, as evidence: the attempt will never be.
 
     Args:
         plan: The night.
@@ -52,12 +57,17 @@ def bless(plan: Plan, attempt: Attempt, validated: Manifest, history: History, w
     key = list(plan.spec.key)
     overlap = check_overlap(parts(attempt, TRAIN, columns=key), read(attempt, HOLDOUT, columns=key), key)
     listed = [_validation(validated), overlap, *condense(night.checks), *_relaxed(plan)]
-    attempt.put(STATS, night.stats.to_json())
+    stats = night.stats.to_json()
+    attempt.put(STATS, stats)
     evidence = f"preprocess/{plan.interval.key}/{STATS}"
     blessing = Blessing.judged("data", listed, interval=plan.interval.key, evidence=evidence, waiver=waiver)
     for check in blessing.failed:
         log.error("%s%s", "waived: " if blessing.counts else "", check.text)
     if not blessing.counts:
+        kept = replace(blessing, evidence=f"{blessings.UNBLESSED}/{plan.interval.key}/{STATS}")
+        code = code_digest(CODE_OF_STAGE["preprocess"])
+        inputs = {"validate": validated.ref}
+        blessings.keep_failed(attempt.store, kept, code=code, inputs=inputs, files={STATS: stats})
         raise refused(plan, blessing)
     blessings.write(attempt, blessing)
     return blessing
@@ -83,13 +93,17 @@ def judge(plan: Plan, train: pa.Table, holdout: pa.Table, history: History) -> J
     dials, features = plan.spec.data_checks, plan.spec.features
     tables = (train, holdout)
     days = (_days(train), _days(holdout))
-    labels = (_labels(train, days[0]), _labels(holdout, days[1]))
-    checks = list(check_labels(*labels, history.positives(), dials, plan.spec.label.column))
+    label = plan.spec.label
+    labels = (_labels(train, days[0], label), _labels(holdout, days[1], label))
+    checks = list(check_labels(*labels, history.measures(label.task), dials, label))
     alone: dict[str, tuple[float | None, float | None]] = {}
     magnitudes: dict[str, dict[str, Any]] = {}
     for column in (*features.numeric, *features.categorical):
-        alone[column] = strengths(_window(train, days[0], column), _window(holdout, days[1], column))
-        both = (Strength(alone[column][0], labels[0].days), Strength(alone[column][1], labels[1].days))
+        alone[column] = strengths(*(_window(*window, column, label.task) for window in zip(tables, days, strict=True)))
+        both = (
+            Strength(alone[column][0], labels[0].days, label.task),
+            Strength(alone[column][1], labels[1].days, label.task),
+        )
         known = column in features.known_strong
         checks += check_strength(column, both, history.strengths(column), dials, known_strong=known)
         by_day: dict[str, Summary] = {}
@@ -101,19 +115,18 @@ def judge(plan: Plan, train: pa.Table, holdout: pa.Table, history: History) -> J
             checks += check_past(column, magnitudes[column], earlier.magnitudes.get(column, {}), night, dials)
     for column in features.categorical:
         checks += check_unseen(column, train.column(column), holdout.column(column), dials)
-    counts = {TRAIN: (labels[0].rows, labels[0].positives), HOLDOUT: (labels[1].rows, labels[1].positives)}
-    return Judged(checks, NightStats(about(plan), alone, counts, magnitudes))
+    facts = {name: (found.rows, *found.facts) for name, found in zip((TRAIN, HOLDOUT), labels, strict=True)}
+    return Judged(checks, NightStats(about(plan), alone, facts, magnitudes))
 
 
 def _columns(plan: Plan) -> list[str]:
     return [*dict.fromkeys((*plan.spec.features.numeric, *plan.spec.features.categorical)), TIME, LABEL]
 
 
-def _labels(table: pa.Table, days: npt.NDArray[np.int64]) -> Labels:
+def _labels(table: pa.Table, days: npt.NDArray[np.int64], label: Label) -> Labels:
     import numpy as np
-    import pyarrow.compute as pc
 
-    return Labels(table.num_rows, int(pc.sum(table.column(LABEL)).as_py() or 0), len(np.unique(days)))
+    return Labels.of(table.column(LABEL).to_numpy(), len(np.unique(days)), label)
 
 
 def _days(table: pa.Table) -> npt.NDArray[np.int64]:
@@ -128,8 +141,8 @@ def _days(table: pa.Table) -> npt.NDArray[np.int64]:
     return found
 
 
-def _window(table: pa.Table, days: npt.NDArray[np.int64], column: str) -> Window:
-    return Window(table.column(column), table.column(LABEL).to_numpy() == 1, days)
+def _window(table: pa.Table, days: npt.NDArray[np.int64], column: str, task: Task) -> Window:
+    return Window(table.column(column), table.column(LABEL).to_numpy(), days, task)
 
 
 def _summaries(column: pa.ChunkedArray, days: npt.NDArray[np.int64]) -> dict[str, Summary]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from nightshift.errors import IntegrityError
 from nightshift.plan import Plan, canonical_json, digest_of
+from nightshift.preprocess.label_shift import Labels
+from nightshift.spec.values import Task
 from nightshift.storage import Store
 
 log = logging.getLogger(__name__)
@@ -26,13 +28,13 @@ class NightStats:
     Attributes:
         about: Digest of what the numbers depend on besides the data: the prepare SQL and what the label is.
         strengths: AUC of each feature alone, in the training window and in the holdout.
-        labels: Rows and positives of each window.
+        labels: Rows of each window, and what ``label_shift.Labels.facts`` says of their labels.
         magnitudes: By feature and day, logarithms of quantiles (``shift.summary``).
     """
 
     about: str
     strengths: Mapping[str, Sequence[float | None]]
-    labels: Mapping[str, Sequence[int]]
+    labels: Mapping[str, Sequence[float]]
     magnitudes: Mapping[str, Mapping[str, Sequence[float]]]
 
     def to_json(self) -> bytes:
@@ -60,15 +62,17 @@ class History:
         found = (night.strengths.get(column, (None, None))[0] for night in self.nights.values())
         return [value for value in found if value is not None]
 
-    def positives(self) -> list[float]:
-        """Shares of positives in the training windows."""
-        return [night.labels["train"][1] / night.labels["train"][0] for night in self.nights.values()]
+    def measures(self, task: Task) -> list[list[float]]:
+        """Of the labels in the training windows; see ``label_shift.Labels.measures``."""
+        found = (night.labels["train"] for night in self.nights.values())
+        return [Labels(int(rows), facts, 0).measures(task) for rows, *facts in found]
 
 
 def about(plan: Plan) -> str:
     """Digest of what makes nights comparable."""
     label = plan.spec.label
-    return digest_of({"sql": plan.spec.prepare_sql, "label": [label.column, label.positive]})
+    asked = [label.positive] if label.task == "binary" else [label.task, *label.classes]
+    return digest_of({"sql": plan.spec.prepare_sql, "label": [label.column, *asked]})
 
 
 def earlier_nights(store: Store, plan: Plan, dataset: str) -> History:

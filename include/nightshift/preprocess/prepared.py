@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nightshift.errors import PrepareError
 from nightshift.plan import Plan
-from nightshift.spec.label_rule import LabelRule
+from nightshift.spec.label_column import label_column
 from nightshift.spec.models import ModelSpec
 from nightshift.transforms.fitting import NUMERIC_TYPES, check_types
 
@@ -31,17 +31,19 @@ class Prepared:
     """Prepare's output, ready to be counted, fitted on and written.
 
     Attributes:
-        frame: Every request column (prepare's output without the label), ``__time``, ``__label`` (tinyint,
-            null where unlabelled) and ``__window`` (train, holdout or outside).
+        frame: Every request column (prepare's output without the label), ``__time``, ``__label`` (tinyint, for
+            regression double; null where unlabelled) and ``__window`` (train, holdout or outside).
         source: The rows that prepare was given.
         key: The key columns.
         columns: The request columns, in prepare's order.
+        label_type: Spark SQL type of ``__label``.
     """
 
     frame: DataFrame
     source: DataFrame
     key: tuple[str, ...]
     columns: tuple[str, ...]
+    label_type: str
 
 
 def prepare(spark: SparkSession, plan: Plan) -> Prepared:
@@ -56,18 +58,17 @@ def prepare(spark: SparkSession, plan: Plan) -> Prepared:
     source = spark.table("source")
     _check_columns(spec, source, output)
     check_types(output, _request(spec))
-    _check_label(spec, output)
+    label = _label_sql(spec, output)
     _check_deterministic(spec, output)
-    label = LabelRule.parse(spec.label.positive).sql(spec.label.column)
     columns = tuple(name for name in output.columns if name != spec.label.column)
     types = {field.name: field.dataType.simpleString() for field in output.schema.fields}
     frame = output.selectExpr(
         *(_normal(name, types[name], spec) for name in columns),
         f"`{spec.source.time}` AS {TIME}",
-        f"CAST({label} AS TINYINT) AS {LABEL}",
+        f"{label} AS {LABEL}",
         f"{_window_sql(plan)} AS {WINDOW}",
     )
-    return Prepared(frame, source, spec.key, columns)
+    return Prepared(frame, source, spec.key, columns, "DOUBLE" if spec.label.task == "regression" else "TINYINT")
 
 
 @contextmanager
@@ -174,17 +175,20 @@ def _check_unchanged_types(spec: ModelSpec, source: DataFrame, output: DataFrame
             )
 
 
-def _check_label(spec: ModelSpec, output: DataFrame) -> None:
-    rule = LabelRule.parse(spec.label.positive)
+def _label_sql(spec: ModelSpec, output: DataFrame) -> str:
+    """The expression that reads the label; raises PrepareError: the column does not hold what the task needs."""
+    reader = label_column(spec.label)
     found = _types(output)[spec.label.column]
     numeric = (found in NUMERIC_TYPES and found != "boolean") or found.startswith("decimal")
     kind = "number" if numeric else {"string": "text"}.get(found, found)
-    if kind != rule.kind:
+    if kind not in reader.kinds:
+        key = "label.positive" if spec.label.task == "binary" else "label.task"
         raise PrepareError(
-            f"{spec.prepare}: the label {spec.label.column} is {found}, but label.positive "
-            f"({spec.label.positive}) compares it with a {rule.kind}.",
-            hint="cast it in the prepare SQL, or change label.positive",
+            f"{spec.prepare}: the label {spec.label.column} is {found}, but {reader.says} "
+            f"a {' or a '.join(reader.kinds)}.",
+            hint=f"give another column as label.column, or change {key}",
         )
+    return reader.sql(spec.label.column, kind)
 
 
 def _check_deterministic(spec: ModelSpec, output: DataFrame) -> None:

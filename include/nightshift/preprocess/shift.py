@@ -1,4 +1,4 @@
-"""Training window against holdout, and both against earlier nights: labels, categories, the past itself."""
+"""Training window against holdout, and both against earlier nights: strong features, categories, the past itself."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from nightshift.ledger.blessings import Check
+from nightshift.preprocess.label_shift import FEWEST_DAYS
 from nightshift.shift.comparison import held, shift
 from nightshift.spec.data_checks import DataChecks
+from nightshift.spec.values import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Magnitudes = Mapping[str, Sequence[float]]
 
-FEWEST = 50
-FEWEST_DAYS = 10
 STRONG = 0.7
 """AUC from which a feature alone is strong enough for its changes to mean something."""
 SHARED_DAYS = 7
@@ -26,72 +26,25 @@ SHARED_DAYS = 7
 SEEN_BEFORE = 30
 
 
-def cohens_h(one: float, other: float) -> float:
-    """Distance of two shares, which counts a step from 1 % to 3 % as much as one from 50 % to 64 %."""
-    return 2 * abs(math.asin(math.sqrt(one)) - math.asin(math.sqrt(other)))
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The labels of one window: its rows, the positives among them, and over how many days they are."""
-
-    rows: int
-    positives: int
-    days: int
-
-    @property
-    def share(self) -> float:
-        return self.positives / self.rows
-
-
-def check_labels(
-    train: Labels, holdout: Labels, earlier: Sequence[float], dials: DataChecks, label: str
-) -> Iterator[Check]:
-    """Whether the share of positives moved.
-
-    Args:
-        train: Labels of the training window.
-        holdout: Labels of the holdout.
-        earlier: Share of positives in the training windows of earlier nights.
-        dials: Of the spec; the bound is half as large again where a window has less than 10 days.
-        label: The label's column.
-    """
-    if "label_shift" in dials.relaxed.get(label, ()) or train.rows < FEWEST:
-        return
-    here = ("the training window", train.share)
-    bound = dials.label_shift
-    if holdout.rows >= FEWEST:
-        short = min(train.days, holdout.days) < FEWEST_DAYS
-        yield _moved(("the holdout", holdout.share), here, f"holdout.{label}", 1.5 * bound if short else bound)
-    if earlier:
-        short = train.days < FEWEST_DAYS
-        yield _moved(here, ("earlier nights", median(earlier)), f"history.{label}", 1.5 * bound if short else bound)
-
-
-def _moved(here: tuple[str, float], there: tuple[str, float], name: str, bound: float) -> Check:
-    (place, share), (other, usual) = here, there
-    moved = cohens_h(share, usual)
-    return held(
-        f"label_shift.{name}",
-        moved,
-        bound,
-        f"{name.partition('.')[2]}: {share:.1%} of {place} are positive, {usual:.1%} of {other}, which is {moved:.2f} "
-        f"as Cohen's h ({bound:g} may be)",
-        question="are the labels complete, and do they still mean the same?",
-    )
-
-
 @dataclass(frozen=True)
 class Strength:
     """What one feature alone says about the label in one window.
 
     Attributes:
-        auc: Its AUC, at least 0.5; None where rows are few.
+        auc: Its AUC, at least 0.5; None where rows are few. For regression (1 + |r|) / 2 of the rank correlation r.
         days: How many days the window has.
+        task: What the labels are.
     """
 
     auc: float | None
     days: int
+    task: Task = "binary"
+
+    def told(self, value: float) -> tuple[float, str]:
+        """A number on the scale of ``auc`` as people know it, and its name."""
+        if self.task == "regression":
+            return 2 * value - 1, "a rank correlation"
+        return value, "a mean AUC over the classes" if self.task == "multiclass" else "an AUC"
 
 
 def check_strength(
@@ -121,9 +74,10 @@ def check_strength(
         return
     here = ("the training window", train.auc)
     if holdout.auc is not None and holdout.days >= FEWEST_DAYS:
-        yield from _changed(("the holdout", holdout.auc), here, f"holdout.{column}", dials)
+        yield from _changed(("the holdout", holdout.auc), here, f"holdout.{column}", dials, train)
     if earlier:
-        yield from _changed(here, (f"{len(earlier)} earlier nights", median(earlier)), f"history.{column}", dials)
+        usual = (f"{len(earlier)} earlier nights", median(earlier))
+        yield from _changed(here, usual, f"history.{column}", dials, train)
 
 
 def _leak(column: str, windows: tuple[Strength, Strength], dials: DataChecks) -> Iterator[Check]:
@@ -137,27 +91,32 @@ def _leak(column: str, windows: tuple[Strength, Strength], dials: DataChecks) ->
     if not found:
         return
     _, value, bound = max(found)
+    (value, name), (bound, _) = windows[0].told(value), windows[0].told(bound)
     yield held(
         f"leakage.{column}",
         value,
         bound,
-        f"{column}: alone it has an AUC of {value:.3f} ({bound:g} may be)",
+        f"{column}: alone it has {name} of {value:.3f} ({bound:g} may be)",
         question="does it hold what is known only after the prediction?",
         answer=f"leave it out, or, if you know why it is that strong, write features.known_strong: [{column}]",
     )
 
 
-def _changed(here: tuple[str, float], there: tuple[str, float], name: str, dials: DataChecks) -> Iterator[Check]:
+def _changed(
+    here: tuple[str, float], there: tuple[str, float], name: str, dials: DataChecks, scale: Strength
+) -> Iterator[Check]:
     (place, now), (other, usual) = here, there
     if max(now, usual) < STRONG:
         return
     risen = now > usual
+    (now, measure), (usual, _) = scale.told(now), scale.told(usual)
+    apart = 2 * dials.association if scale.task == "regression" else dials.association
     yield held(
         f"association.{name}",
         abs(now - usual),
-        dials.association,
-        f"{name.partition('.')[2]}: alone it has an AUC of {now:.3f} in {place}, {usual:.3f} in {other} "
-        f"({dials.association:g} apart may be)",
+        apart,
+        f"{name.partition('.')[2]}: alone it has {measure} of {now:.3f} in {place}, {usual:.3f} in {other} "
+        f"({apart:g} apart may be)",
         question="did it begin to hold the outcome?" if risen else "were labels mixed up, or its values?",
     )
 

@@ -30,6 +30,7 @@ from nightshift.preprocess.probe import probe_rows
 from nightshift.preprocess.tables import read
 from nightshift.preprocess.views import ROWS, days_of, register
 from nightshift.spark import session
+from nightshift.spec.models import Label
 from nightshift.stage import StageIO, StageResult, once
 from nightshift.storage import Attempt
 from nightshift.transforms import Transforms
@@ -49,13 +50,13 @@ def run(plan: Plan, io: StageIO) -> StageResult:
     """Turn validated days into training, holdout and probe tables.
 
     Publishes the tables ``train`` and ``holdout`` (labelled rows of their windows, sorted by key) and
-    ``probe`` (at most 200 rows), each with the request columns, ``__time``, ``__label`` (0, 1; null in
-    probe) and the vector ``__features`` (float32), ``transforms.json``, the data blessing and the numbers that
-    later nights are compared with.
+    ``probe`` (at most 200 rows), each with the request columns, ``__time``, ``__label`` (0, 1; the place of a class; a
+    number; null in probe) and the vector ``__features`` (float32), ``transforms.json``, the data blessing and the
+    numbers that later nights are compared with.
 
     Raises:
         PrepareError: The prepare SQL fails, or does what it must not do.
-        DataError: A window has no labelled row, or only one class.
+        DataError: A window has no labelled row, lacks a class, or has the same number as every label.
         DataNotBlessed: A check of the windows fails, and no waiver in the ledger covers it.
         IntegrityError: An input is not what was published.
     """
@@ -90,7 +91,7 @@ def _build(spark: SparkSession, plan: Plan, attempt: Attempt, rows_in: int) -> M
     finally:
         prepared.frame.unpersist()
     _write_probe(spark, prepared, transforms, attempt)
-    return {**_result(accounts, transforms, attempt), **_versions(spark)}
+    return {**_result(accounts, transforms, attempt), **_of_task(accounts, plan.spec.label), **_versions(spark)}
 
 
 def _account(spark: SparkSession, plan: Plan, prepared: Prepared, rows_in: int) -> Accounts:
@@ -100,7 +101,7 @@ def _account(spark: SparkSession, plan: Plan, prepared: Prepared, rows_in: int) 
         PrepareError: The SQL does what it must not do, and a window lacks something or has too much.
         DataError: A window lacks something.
     """
-    accounts = count_rows(prepared, rows_in=rows_in)
+    accounts = count_rows(prepared, plan.spec.label, rows_in=rows_in)
     log.info(
         "rows: %d in, %d left out by prepare, %d unlabelled, %d to train on, %d in the holdout",
         rows_in,
@@ -170,7 +171,7 @@ def _write_probe(spark: SparkSession, prepared: Prepared, transforms: Transforms
     train = read(attempt, TRAIN, columns=[*prepared.columns, TIME])
     rows = probe_rows(train, transforms.request_columns, transforms.to_json())
     # Handed over in memory: executors on other machines do not see this one's disk.
-    frame = spark.createDataFrame(rows).selectExpr("*", f"CAST(NULL AS TINYINT) AS {LABEL}")
+    frame = spark.createDataFrame(rows).selectExpr("*", f"CAST(NULL AS {prepared.label_type}) AS {LABEL}")
     _write(frame, prepared, transforms, attempt, PROBE, rows=rows.num_rows)
 
 
@@ -182,12 +183,23 @@ def _result(accounts: Accounts, transforms: Transforms, attempt: Attempt) -> dic
         "outside": accounts.outside,
         "train_rows": accounts.train.rows,
         "holdout_rows": accounts.holdout.rows,
-        "positives": accounts.train.positives + accounts.holdout.positives,
-        "train_positives": accounts.train.positives,
-        "holdout_positives": accounts.holdout.positives,
         "probe_rows": attempt.outputs[PROBE].rows,
         "feature_columns": len(transforms.feature_names),
     }
+
+
+def _of_task(accounts: Accounts, label: Label) -> dict[str, Any]:
+    """How many labels of each class there are."""
+    train, holdout = accounts.train, accounts.holdout
+    if label.task == "binary":
+        both = train.positives + holdout.positives
+        return {"positives": both, "train_positives": train.positives, "holdout_positives": holdout.positives}
+    if label.task == "multiclass":
+        return {
+            f"{name}_classes": dict(zip(label.classes, window.counts, strict=True))
+            for name, window in ((TRAIN, train), (HOLDOUT, holdout))
+        }
+    return {}
 
 
 def _versions(spark: SparkSession) -> dict[str, str]:

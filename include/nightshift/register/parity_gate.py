@@ -19,7 +19,7 @@ class ParityReport:
 
     Attributes:
         rows: Rows of probe set and holdout together.
-        max_diff: Largest difference of a probability.
+        max_diff: Largest difference of a score.
         tables: The comparison of each table.
     """
 
@@ -48,7 +48,7 @@ def require_parity(io: StageIO, scorer: Scorer, *, threads: int) -> ParityReport
         table = io.store.read_table(preprocess, name)
         vectors = feature_matrix(table.column("__features"), len(about["feature_names"]))
         reference = predict(booster, vectors, threads=threads)
-        found = compare(reference, scorer.score(table), threshold=about["threshold"])
+        found = compare(reference, scorer.score(table), task=scorer.task, threshold=about["threshold"])
         tables[name] = found.require(f"the ONNX graph and the trained model, on the {name} rows of {preprocess.ref},")
     return ParityReport(
         rows=sum(parity.rows for parity in tables.values()),

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from nightshift.ledger import Candidate, Ledger
 from nightshift.model.session import Scorer
-from nightshift.plan import Plan, canonical_json
+from nightshift.plan import Plan, canonical_json, stages_of
 from nightshift.register.parity_gate import require_parity
 from nightshift.register.submission import describe
 from nightshift.registry import registered_name
-from nightshift.registry.mlflow_registry import Registry
+from nightshift.registry.mlflow_registry import Registered, Registry, Submission
 from nightshift.stage import StageIO, StageResult, once
 from nightshift.storage import Attempt
 
@@ -24,8 +25,8 @@ INPUTS = ("preprocess", "train", "evaluate")
 def run(plan: Plan, io: StageIO) -> StageResult:
     """Register the night's challenger.
 
-    A refused challenger is registered too, with the tag ``nightshift.status = refused``. Publishes
-    ``registration.json``.
+    A refused challenger is registered too, with the tag ``nightshift.status = refused``; where the night ends here,
+    because a person approves, the refusal goes into the ledger. Publishes ``registration.json``.
 
     Raises:
         ParityError: The ONNX graph and the booster disagree on a probe or holdout row; nothing is registered.
@@ -55,7 +56,10 @@ def _register(plan: Plan, io: StageIO, attempt: Attempt) -> Mapping[str, Any]:
         "parity_max_diff": parity.max_diff,
         "parity_rows": parity.rows,
         "standing": submission.tags["nightshift.status"],
+        "approval": plan.spec.approval,
     }
+    if summary["standing"] == "refused" and stages_of(plan.spec)[-1] == "register":
+        _refuse(plan, io, registered, submission)
     found = "" if registered.created else "found again: "
     log.info(
         "%s%s v%d, %s, is MLflow run %s",
@@ -66,3 +70,21 @@ def _register(plan: Plan, io: StageIO, attempt: Attempt) -> Mapping[str, Any]:
         "registration.json", canonical_json({**summary, "run_key": submission.run_key, "parity": parity_tables})
     )
     return summary
+
+
+def _refuse(plan: Plan, io: StageIO, registered: Registered, submission: Submission) -> None:
+    """The ledger's refusal of a night that has no deploy stage; the same entry as deploy would make."""
+    candidate = Candidate(
+        model_version=registered.version,
+        model_digest=submission.digest,
+        interval=plan.interval,
+        train=io.upstream["train"],
+        mlflow_run_id=registered.run_id,
+    )
+    Ledger(io.store).refuse(
+        candidate,
+        reason=io.given("evaluate").result["reason"],
+        by=plan.run_id,
+        run_key=submission.run_key,
+        train=io.given("train"),
+    )

@@ -10,10 +10,24 @@ from nightshift.model.session import Scorer
 from nightshift.plan import STAGES, Plan, digest_of
 from nightshift.register.parity_gate import ParityReport
 from nightshift.registry.mlflow_registry import DatasetUse, Submission
+from nightshift.registry.model_folder import outputs_of
+from nightshift.spec.gate_metrics import METRICS as DECIDERS
+from nightshift.spec.values import Task
 from nightshift.stage import StageIO
 from nightshift.storage import Manifest
 
-METRICS = ("roc_auc", "average_precision", "log_loss", "brier", "precision", "recall", "f1")
+# Of the challenger and of the champion, by task.
+METRICS: dict[Task, tuple[str, ...]] = {
+    "binary": ("roc_auc", "average_precision", "log_loss", "brier", "precision", "recall", "f1"),
+    "multiclass": ("accuracy", "log_loss", "roc_auc_ovr", "balanced_accuracy", "f1_macro"),
+    "regression": ("rmse", "mae", "r2", "median_absolute_error", "bias"),
+}
+# Of always answering the same, which is called majority or constant.
+OF_GUESS: dict[Task, tuple[str, ...]] = {
+    "binary": ("log_loss",),
+    "multiclass": ("accuracy", "log_loss"),
+    "regression": ("rmse", "mae"),
+}
 EXAMPLE_ROWS = 2
 
 
@@ -51,9 +65,10 @@ def describe(plan: Plan, io: StageIO, scorer: Scorer, parity: ParityReport) -> S
         graph=io.store.read(train, "graph.onnx"),
         digest=scorer.digest,
         columns=scorer.columns,
+        outputs=outputs_of(scorer.task, scorer.classes),
         example=_example(io, scorer),
         params=_params(plan, json.loads(model_card)),
-        metrics=_metrics(json.loads(evaluation), train, parity),
+        metrics=_metrics(json.loads(evaluation), scorer.task, train, parity),
         tags=_tags(plan, io, evaluate.result, scorer.digest),
         datasets=_datasets(io),
         artifacts={"evaluation.json": evaluation, "model.json": model_card},
@@ -70,31 +85,37 @@ def _example(io: StageIO, scorer: Scorer) -> dict[str, list[Any]]:
 
 
 def _params(plan: Plan, about: Mapping[str, Any]) -> dict[str, Any]:
-    windows = plan.windows
+    windows, gates = plan.windows, plan.spec.gates
     return {
         **about["params"],
         "engine": about["engine"],
         "engine_version": about["engine_version"],
         "seed": about["seed"],
         "threads": about["threads"],
-        "threshold": about["threshold"],
+        "task": plan.spec.label.task,
+        **({} if about["threshold"] is None else {"threshold": about["threshold"]}),
         "features": len(about["feature_names"]),
         "window.train": str(windows.train),
         "window.holdout": str(windows.holdout),
         "fitted_until": about["fitted_until"],
-        "gates.minimum": plan.spec.gates.minimum,
-        "gates.versus_champion.margin": plan.spec.gates.versus_champion.margin,
+        f"gates.{'minimum' if gates.decider.higher_is_better else 'maximum'}": gates.bound,
+        "gates.versus_champion.margin": gates.margins.deciding,
     }
 
 
-def _metrics(evaluation: Mapping[str, Any], train: Manifest, parity: ParityReport) -> dict[str, float]:
+def _metrics(evaluation: Mapping[str, Any], task: Task, train: Manifest, parity: ParityReport) -> dict[str, float]:
     champion = (evaluation["champion"] or {}).get("metrics")
-    baselines = evaluation["baselines"]
+    baselines, deciding = evaluation["baselines"], evaluation["metric"]
+    guess = DECIDERS[deciding].guess
+    judged = {
+        **{name: evaluation["challenger"]["metrics"][name] for name in METRICS[task]},
+        **({f"champion_{name}": champion[name] for name in METRICS[task]} if champion else {}),
+        **{f"{guess}_{name}": baselines["majority"][name] for name in OF_GUESS[task]},
+        f"best_single_feature_{deciding}": baselines["best_single_feature"].get(deciding),
+    }
     return {
-        **{name: evaluation["challenger"]["metrics"][name] for name in METRICS},
-        **({f"champion_{name}": champion[name] for name in METRICS} if champion else {}),
-        "majority_log_loss": baselines["majority"]["log_loss"],
-        "best_single_feature_roc_auc": baselines["best_single_feature"]["roc_auc"],
+        # None where a metric has no value, such as the AUC of a class that the champion has not met.
+        **{name: value for name, value in judged.items() if value is not None},
         "parity_max_diff": parity.max_diff,
         "parity_rows": float(parity.rows),
         "train_rows": float(train.result["train_rows"]),

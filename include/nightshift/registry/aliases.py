@@ -1,4 +1,7 @@
-"""MLflow's aliases of one registered model. The ledger decides what they say; this reads and sets them."""
+"""MLflow's aliases of one registered model, and the tag of retired versions.
+
+The ledger decides what they say; this reads and sets them.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nightshift.registry.mlflow_registry import allowing, answering, open_client, shown
+from nightshift.registry.mlflow_registry import TAG_CHARACTERS, allowing, answering, open_client, shown
 from nightshift.storage.crash_points import crash_point
 
 log = logging.getLogger(__name__)
 
 SEQUENCE = "nightshift.ledger_sequence"
+RETIRED = "nightshift.retired"
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,17 @@ class Aliases:
                 with allowing("RESOURCE_DOES_NOT_EXIST"):
                     self._client.set_registered_model_tag(self.model, SEQUENCE, str(sequence))
         crash_point("after_aliases", "roles")
+
+    def tag_retired(self, versions: Mapping[int, str]) -> None:
+        """Tag versions with why they were retired; one that this registry does not have is passed over.
+
+        Args:
+            versions: The reasons by version.
+        """
+        with answering(self.uri, f"tag retired versions of {self.model}"):
+            for version, reason in versions.items():
+                with allowing("RESOURCE_DOES_NOT_EXIST"):
+                    self._client.set_model_version_tag(self.model, str(version), RETIRED, reason[:TAG_CHARACTERS])
 
     def _set(self, alias: str, version: int) -> bool:
         with allowing("RESOURCE_DOES_NOT_EXIST"):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from nightshift.errors import StorageError
-from nightshift.registry.model_folder import GRAPH_FILE, write_model_folder
+from nightshift.registry.model_folder import GRAPH_FILE, ModelOutputs, write_model_folder
 from nightshift.storage.objects import first_line
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Submission:
         graph: Bytes of the ONNX graph.
         digest: Their sha256.
         columns: Request columns, as name and kind.
+        outputs: What the model gives, as name, type and shape.
         example: Two values of each request column.
         params, metrics, tags: What the run says; tags also go onto the version.
         datasets: What it learned from and was judged on.
@@ -85,6 +86,7 @@ class Submission:
     graph: bytes
     digest: str
     columns: Sequence[tuple[str, str]]
+    outputs: ModelOutputs
     example: Mapping[str, Sequence[Any]]
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
@@ -222,7 +224,12 @@ class Registry:
         self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
         folder = scratch / logged.model_id
         write_model_folder(
-            folder, submission.graph, columns=submission.columns, example=submission.example, logged=logged
+            folder,
+            submission.graph,
+            columns=submission.columns,
+            outputs=submission.outputs,
+            example=submission.example,
+            logged=logged,
         )
         self._client.log_model_artifacts(logged.model_id, str(folder))
         self._require_bytes(logged.artifact_location, submission.digest, scratch / f"{logged.model_id}-read-back")

@@ -8,9 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightshift.spec.task_rules import OUTPUTS
+from nightshift.spec.values import Task
+
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.models import ModelSignature
+
+ModelOutputs = Sequence[tuple[str, str, tuple[int, ...]]]
 
 GRAPH_FILE = "model.onnx"
 REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime", "pandas")
@@ -21,6 +26,7 @@ def write_model_folder(
     graph: bytes,
     *,
     columns: Sequence[tuple[str, str]],
+    outputs: ModelOutputs,
     example: Mapping[str, Sequence[Any]],
     logged: LoggedModel,
 ) -> None:
@@ -33,6 +39,7 @@ def write_model_folder(
         folder: A folder that does not exist yet.
         graph: Bytes of the ONNX graph.
         columns: Request columns, as name and kind (``numeric``, ``categorical``).
+        outputs: What the graph gives.
         example: A few values of each request column; null means missing.
         logged: MLflow's record of the model, made before its files.
     """
@@ -53,7 +60,7 @@ def write_model_folder(
             onnx.load_model_from_string(graph),
             str(folder),
             mlflow_model=about,
-            signature=signature(columns),
+            signature=signature(columns, outputs),
             input_example=_tensors(columns, example),
             # Said here, or MLflow starts a process to infer them: seconds, and both builds of xgboost at once.
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
@@ -64,8 +71,8 @@ def write_model_folder(
     (folder / GRAPH_FILE).write_bytes(graph)
 
 
-def signature(columns: Sequence[tuple[str, str]]) -> ModelSignature:
-    """Request columns in, probability and label out."""
+def signature(columns: Sequence[tuple[str, str]], outputs: ModelOutputs) -> ModelSignature:
+    """Request columns in, what the model tells out."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -73,13 +80,19 @@ def signature(columns: Sequence[tuple[str, str]]) -> ModelSignature:
     types = {"numeric": np.dtype(np.float32), "categorical": np.dtype(np.str_)}
     return ModelSignature(
         inputs=Schema([TensorSpec(types[kind], (-1, 1), name) for name, kind in columns]),
-        outputs=Schema(
-            [
-                TensorSpec(np.dtype(np.float32), (-1,), "probability"),
-                TensorSpec(np.dtype(np.int64), (-1,), "label"),
-            ]
-        ),
+        outputs=Schema([TensorSpec(np.dtype(kind), shape, name) for name, kind, shape in outputs]),
     )
+
+
+def outputs_of(task: Task, classes: Sequence[str]) -> ModelOutputs:
+    """Name, type and shape of what a model of a task gives, in the order of the graph."""
+    kinds: dict[str, tuple[str, tuple[int, ...]]] = {
+        "probability": ("float32", (-1,)),
+        "probabilities": ("float32", (-1, len(classes))),
+        "prediction": ("float32", (-1,)),
+        "label": ("int64" if task == "binary" else "str", (-1,)),
+    }
+    return tuple((name, *kinds[name]) for name in OUTPUTS[task])
 
 
 def _tensors(columns: Sequence[tuple[str, str]], example: Mapping[str, Sequence[Any]]) -> dict[str, Any]:

@@ -85,11 +85,16 @@ def roc(curves: Sequence[Curve]) -> Markup:
     return frame.drawing(parts, title="ROC: " + ", ".join(_spoken(curve) for curve in curves))
 
 
-def calibration(challenger: Sequence[CalibrationBin], champion: Sequence[CalibrationBin] = ()) -> Markup:
+def calibration(
+    challenger: Sequence[CalibrationBin],
+    champion: Sequence[CalibrationBin] = (),
+    *,
+    axes: tuple[str, str] = ("predicted probability", "observed share"),
+) -> Markup:
     """Observed share against mean score, with 95 % intervals; on the diagonal is right."""
     frame = Frame.unit()
     parts = [
-        frame.axes(x_label="predicted probability", y_label="observed share", x_ticks=UNIT_TICKS, y_ticks=UNIT_TICKS),
+        frame.axes(x_label=axes[0], y_label=axes[1], x_ticks=UNIT_TICKS, y_ticks=UNIT_TICKS),
         frame.path([(0, 0), (1, 1)], class_="chance"),
     ]
     if champion:
@@ -111,7 +116,7 @@ def calibration(challenger: Sequence[CalibrationBin], champion: Sequence[Calibra
                 class_="dot challenger",
             )
         )
-    return frame.drawing(parts, title="Calibration: observed share of positives by predicted probability")
+    return frame.drawing(parts, title=f"Calibration: {axes[1]} by {axes[0]}")
 
 
 def scores(bins: Sequence[ScoreBin], *, threshold: float | None) -> Markup:

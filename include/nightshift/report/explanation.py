@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nightshift.errors import DataError, NotBlessed
-from nightshift.ledger import Entry, Ledger, blessings
+from nightshift.errors import DataError, IntegrityError, NotBlessed, SpecError
+from nightshift.ledger import Entry, Ledger, blessings, reigns
+from nightshift.ledger.entries import REPORT
 from nightshift.plan import Plan, digest_of
-from nightshift.report.nights import REPORT, Night, lineage, nights
+from nightshift.report.differences import differences, spec_differences
+from nightshift.report.nights import Night, latest_unblessed, lineage, nights, page_of, page_uri
 from nightshift.storage import Manifest, Store
 
+log = logging.getLogger(__name__)
+
+PLAN = "plan"
 BLESSED_BY = {"preprocess": "data", "evaluate": "quality"}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a night used. Nothing is priced: Nightshift knows no prices of the machines that it runs on.
+
+    Attributes:
+        seconds: Of all stages, each of the attempt that made its result; a reused result keeps its first seconds.
+        threads: How many threads each job was given; None where the plan is gone.
+        core_seconds: The product: what was set aside for the jobs of this machine, used or not. A Spark cluster's own
+            cores are not in it.
+    """
+
+    seconds: float
+    threads: int | None
+    core_seconds: float | None
+
+    @classmethod
+    def of(cls, night: Night, plan: Plan | None) -> Cost:
+        seconds = round(sum(night.seconds.values()), 3)
+        if plan is None:
+            return cls(seconds, None, None)
+        return cls(seconds, plan.threads, round(seconds * plan.threads, 3))
 
 
 @dataclass(frozen=True)
@@ -21,8 +50,10 @@ class Explanation:
 
     Attributes:
         night: The line of ``nightshift history``.
-        run_id: The run that rendered the newest report; None without one.
+        run_id: The run that rendered the report; None without one.
+        report: URI of the page of the run that was asked for, else of the newest; None without one.
         lineage: By stage: the version it published, digest of its code, its inputs, seconds.
+        cost: What the night used, as far as it is known; see ``Cost``.
         spec_digest: Digest of the spec that the run was planned with.
         blessings: By kind: verdict, who waived, and every check.
         entries: The ledger entries about the night and its version.
@@ -33,7 +64,9 @@ class Explanation:
 
     night: Night
     run_id: str | None
+    report: str | None
     lineage: Mapping[str, Mapping[str, Any]]
+    cost: Cost
     spec_digest: str | None
     blessings: Mapping[str, Mapping[str, Any]]
     entries: tuple[Entry, ...]
@@ -42,17 +75,18 @@ class Explanation:
     changes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        own = {name: value for name, value in vars(self).items() if name not in ("night", "entries")}
-        return {**own, "night": self.night.to_dict(), "entries": [entry.to_dict() for entry in self.entries]}
+        told = {"night": self.night.to_dict(), "cost": asdict(self.cost)}
+        return {**vars(self), **told, "entries": [entry.to_dict() for entry in self.entries]}
 
 
-def explain(store: Store, model: str, interval: str | None) -> Explanation:
+def explain(store: Store, model: str, interval: str | None, *, run_id: str | None = None) -> Explanation:
     """Explain a night.
 
     Args:
         store: The model's area.
         model: Its name, for the commands in the text.
         interval: Key of the night's interval; None for the newest.
+        run_id: The run whose report is meant; None for the night's newest.
 
     Raises:
         DataError: There is no such night.
@@ -69,17 +103,19 @@ def explain(store: Store, model: str, interval: str | None) -> Explanation:
     manifests = lineage(store, night.interval)
     plan = _plan(store, night.interval)
     ledger = Ledger(store)
-    changes = () if before is None else _changes(store, (before, night), manifests, plan)
+    report = page_of(store, night.interval, run_id)
     return Explanation(
         night=night,
-        run_id=_run_id(store, night.interval),
+        run_id=None if report is None else report.result.get("run_id"),
+        report=None if report is None else page_uri(store, report),
         lineage={stage: _origin(manifest) for stage, manifest in manifests.items()},
+        cost=Cost.of(night, plan),
         spec_digest=_spec_digest(plan),
         blessings=_blessings(store, manifests, night.interval),
         entries=tuple(_about(ledger.entries(), night)),
         undo=_undo(ledger, model, night),
         before=before.night if before else None,
-        changes=changes,
+        changes=() if before is None else tuple(_changes(store, (before, night), manifests, plan)),
     )
 
 
@@ -88,18 +124,30 @@ def interval_of_run(store: Store, run_id: str) -> str | None:
     for entry in reversed(Ledger(store).entries()):
         if entry.by == run_id and entry.candidate is not None:
             return entry.candidate.interval.key
-    return next((key for key in reversed(store.intervals(REPORT)) if _run_id(store, key) == run_id), None)
-
-
-def _run_id(store: Store, interval: str) -> str | None:
-    report = store.latest(REPORT, interval)
-    return None if report is None else report.result.get("run_id")
+    for interval in reversed(store.intervals(REPORT)):
+        report = page_of(store, interval, run_id)
+        if report is not None and report.result.get("run_id") == run_id:
+            return interval
+    for interval in reversed(store.intervals(PLAN)):
+        if any(plan is not None and plan.run_id == run_id for plan in _plans(store, interval)):
+            return interval
+    return None
 
 
 def _plan(store: Store, interval: str) -> Plan | None:
-    """The plan of the interval that was published last."""
-    found = sorted(store.objects.walk(f"plan/{interval}/"), key=lambda stored: (stored.modified, stored.name))
-    return Plan.from_json(store.objects.read(found[-1].name)) if found else None
+    """The plan of the interval that was published last; None if there is none, or this version cannot read it."""
+    return next(_plans(store, interval), None)
+
+
+def _plans(store: Store, interval: str) -> Iterator[Plan | None]:
+    """The plans of the interval, newest first."""
+    found = sorted(store.objects.walk(f"{PLAN}/{interval}/"), key=lambda stored: (stored.modified, stored.name))
+    for stored in reversed(found):
+        try:
+            yield Plan.from_json(store.objects.read(stored.name))
+        except (IntegrityError, SpecError) as error:
+            log.warning("%s is left out: %s", store.objects.uri(stored.name), error.message)
+            yield None
 
 
 def _spec_digest(plan: Plan | None) -> str | None:
@@ -118,9 +166,12 @@ def _origin(manifest: Manifest) -> dict[str, Any]:
 
 
 def _blessings(store: Store, manifests: Mapping[str, Manifest], interval: str) -> dict[str, dict[str, Any]]:
+    if (failed := latest_unblessed(store, interval, manifests)) is not None:
+        # What came after the data belongs to an older run.
+        return {"data": asdict(blessings.read(store, failed))}
     carriers = {kind: manifests[stage] for stage, kind in BLESSED_BY.items() if stage in manifests}
     train, infra = manifests.get("train"), store.latest("infra", interval)
-    if infra is not None and train is not None and infra.inputs.get("train") == train.ref:
+    if infra is not None and train is not None and train.ref.same_content_as(infra.inputs.get("train")):
         carriers["infra"] = infra
     found = {}
     for kind, manifest in carriers.items():
@@ -144,6 +195,12 @@ def _about(entries: list[Entry], night: Night) -> list[Entry]:
 
 def _undo(ledger: Ledger, model: str, night: Night) -> str:
     champion = ledger.champion()
+    gone = reigns.retired(ledger.entries()).get(night.model_version or 0)
+    if gone is not None:
+        return (
+            f"Its v{night.model_version} was retired on {gone.at} by {gone.by}, which cannot be undone. For a new "
+            f"version of the night, change code or spec and run it again: nightshift run {model} --night {night.night}"
+        )
     if champion is not None and champion.model_version == night.model_version:
         return f"Its v{night.model_version} is champion. To go back: nightshift rollback {model}"
     if night.promoted:
@@ -151,36 +208,21 @@ def _undo(ledger: Ledger, model: str, night: Night) -> str:
             f"Its v{night.model_version} was champion, and is no more. To have it again: "
             f"nightshift rollback {model} --to {night.model_version}"
         )
-    if night.verdict == "kept":
+    if night.verdict == "refused":
+        return (
+            "Nothing was moved, so there is nothing to undo. To let it ship all the same, with your name to it: "
+            f"nightshift waive {model} --night {night.night} --blessing quality"
+        )
+    if night.verdict in ("kept", "waiting"):
         return f"Nothing was moved. To promote its version: nightshift promote {model} --version {night.model_version}"
     return "Nothing was moved, so there is nothing to undo."
 
 
 def _changes(
     store: Store, pair: tuple[Night, Night], manifests: Mapping[str, Manifest], plan: Plan | None
-) -> tuple[str, ...]:
+) -> Iterator[str]:
     before, night = pair
-    found = []
-    for what, was, now in (
-        ("rows in", before.rows_in, night.rows_in),
-        ("quarantined", before.quarantined, night.quarantined),
-        ("unlabelled", before.unlabelled, night.unlabelled),
-        ("ROC AUC of the challenger", before.challenger_auc, night.challenger_auc),
-        ("verdict", before.verdict, night.verdict),
-    ):
-        if was != now:
-            found.append(f"{what}: {was} -> {now}{_difference(was, now)}")
-    older = lineage(store, before.interval)
-    changed = [stage for stage in manifests if stage in older and manifests[stage].code != older[stage].code]
-    if changed:
-        found.append(f"code of {', '.join(changed)}")
-    was_planned = _plan(store, before.interval)
-    if plan is not None and was_planned is not None and _spec_digest(plan) != _spec_digest(was_planned):
-        one, other = (planned.spec.model_dump(mode="json") for planned in (was_planned, plan))
-        found.append(f"spec: {', '.join(key for key in other if one.get(key) != other[key])}")
-    return tuple(found)
-
-
-def _difference(was: Any, now: Any) -> str:
-    numbers = isinstance(was, int | float) and isinstance(now, int | float)
-    return f" ({now - was:+.10g})" if numbers else ""
+    yield from differences(before, night, (lineage(store, before.interval), manifests))
+    planned = _plan(store, before.interval)
+    if plan is not None and planned is not None:
+        yield from spec_differences(planned, plan)

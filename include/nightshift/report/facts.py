@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nightshift.report.nights import roc_auc
+from nightshift.report.measure import Measure
 
 Summary = Mapping[str, Any]
 
@@ -42,10 +42,8 @@ def _train(summary: Summary) -> str:
 
 
 def _evaluate(summary: Summary) -> str:
-    challenger, champion = roc_auc(summary.get("challenger")), roc_auc(summary.get("champion"))
-    if challenger is None:
-        return ""
-    return f"AUC {challenger:.4f}" + (f" against {champion:.4f}" if champion is not None else "")
+    measure = Measure.of(summary)
+    return "" if measure.challenger is None else str(measure)
 
 
 def _register(summary: Summary) -> str:

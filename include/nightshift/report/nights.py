@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Literal
 
 from nightshift.ledger import Ledger
-from nightshift.ledger.entries import Entry
+from nightshift.ledger.blessings import UNBLESSED
+from nightshift.ledger.entries import REPORT, Entry
 from nightshift.plan import STAGES
+from nightshift.report.measure import Measure
+from nightshift.spec.gate_metrics import METRICS, Metric
 from nightshift.storage import Manifest, Store
 
-Verdict = Literal["promoted", "refused", "kept", "failed", "skipped", "unfinished"]
-REPORT = "report"
+Verdict = Literal["promoted", "refused", "kept", "waiting", "failed", "skipped", "unfinished"]
+PAGE = "report.html"
+WAITING = "It waits for a person's approval: in Airflow, or by nightshift promote."
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,10 @@ class Night:
         night: The date on which the run happened.
         interval: Key of the interval it was for.
         rows_in, quarantined, unlabelled: Rows of the whole window, as validate counted them.
-        challenger_auc, champion_auc: ROC AUC on the same holdout rows.
-        verdict: How the night ended; ``kept`` is a fit challenger that did not ship.
+        metric: The metric that decides, as in ``gates.metric``; None before evaluate.
+        challenger, champion: Its value of each on the same holdout rows.
+        verdict: How the night ended; ``kept`` is a fit challenger that did not ship, ``waiting`` one that waits for a
+            person.
         reason: Why, where there is something to say.
         model_version: What was registered.
         promoted: Whether the ledger has a promotion for this interval.
@@ -37,8 +43,9 @@ class Night:
     rows_in: int | None
     quarantined: int | None
     unlabelled: int | None
-    challenger_auc: float | None
-    champion_auc: float | None
+    metric: str | None
+    challenger: float | None
+    champion: float | None
     verdict: Verdict
     reason: str | None
     model_version: int | None
@@ -60,11 +67,26 @@ def nights(store: Store, *, limit: int | None = None) -> list[Night]:
         IntegrityError: A manifest or the ledger is damaged.
         StorageError: The store failed.
     """
-    found = {name for stage in (*STAGES, REPORT) for name in store.intervals(stage)}
+    found = {name for stage in (*STAGES, UNBLESSED, REPORT) for name in store.intervals(stage)}
     newest = sorted(found)[-limit:] if limit else sorted(found)
     entries = Ledger(store).entries()
     told = (_night(store, interval, entries) for interval in newest)
-    return [night for night in told if night is not None]
+    return _overtaken([night for night in told if night is not None])
+
+
+def _overtaken(told: list[Night]) -> list[Night]:
+    """Nobody waits any more for the version of a night when a newer night's waits too, or has been promoted."""
+    found: list[Night] = []
+    newer: Night | None = None
+    for night in reversed(told):
+        if night.verdict == "waiting" and newer is not None:
+            reason = f"Superseded by v{newer.model_version} of night {newer.night}; nobody had answered."
+            found.append(replace(night, verdict="kept", reason=reason))
+            continue
+        if night.verdict in ("waiting", "promoted") and newer is None:
+            newer = night
+        found.append(night)
+    return found[::-1]
 
 
 def lineage(store: Store, interval: str) -> dict[str, Manifest]:
@@ -92,21 +114,26 @@ def lineage(store: Store, interval: str) -> dict[str, Manifest]:
 def _night(store: Store, interval: str, entries: list[Entry]) -> Night | None:
     stages = lineage(store, interval)
     report = store.latest(REPORT, interval)
-    if not stages and report is None:
+    unblessed = latest_unblessed(store, interval, stages)
+    if not stages and report is None and unblessed is None:
         return None
     validate = dict(stages["validate"].result) if "validate" in stages else {}
     evaluate = dict(stages["evaluate"].result) if "evaluate" in stages else {}
-    promoted = any(entry.kind == "promotion" and entry.about.interval.key == interval for entry in entries)
-    verdict, reason = _verdict(stages, report, promoted=promoted)
+    own = [entry for entry in entries if entry.kind == "promotion" and entry.about.interval.key == interval]
+    promoted = bool(own)
+    moved = "deploy" not in stages and any(of_this_run(entry, stages) for entry in own)
+    verdict, reason = _verdict(stages, report, unblessed, promoted=promoted, moved=moved)
     register = stages["register"].result if "register" in stages else {}
+    measure = Measure.of(evaluate)
     return Night(
         night=night_of(interval),
         interval=interval,
         rows_in=validate.get("rows_in"),
         quarantined=validate.get("quarantined"),
         unlabelled=validate.get("unlabelled"),
-        challenger_auc=roc_auc(evaluate.get("challenger")),
-        champion_auc=roc_auc(evaluate.get("champion")),
+        metric=measure.metric.name if evaluate else None,
+        challenger=measure.challenger,
+        champion=measure.champion,
         verdict=verdict,
         reason=reason,
         model_version=register.get("model_version"),
@@ -115,18 +142,81 @@ def _night(store: Store, interval: str, entries: list[Entry]) -> Night | None:
     )
 
 
-def _verdict(stages: Mapping[str, Manifest], report: Manifest | None, *, promoted: bool) -> tuple[Verdict, str | None]:
-    newest = max((manifest.created_at for manifest in stages.values()), default="")
-    if report is not None and report.result.get("kind") in ("failed", "skipped") and report.created_at >= newest:
-        return report.result["kind"], report.result.get("reason")
-    evaluate, deploy = stages.get("evaluate"), stages.get("deploy")
+def of_this_run(promotion: Entry, stages: Mapping[str, Manifest]) -> bool:
+    """Whether a promotion rests on what a run trained and how that was evaluated."""
+    train, evaluate = stages.get("train"), stages.get("evaluate")
+    if train is None or evaluate is None or promotion.about.train != train.ref:
+        return False
+    quality = promotion.blessings.get("quality")
+    return quality is None or quality.ref == evaluate.ref
+
+
+def latest_unblessed(store: Store, interval: str, stages: Mapping[str, Manifest]) -> Manifest | None:
+    """The failed verdict on a night's data, if nothing that the night published is newer."""
+    found = store.latest(UNBLESSED, interval)
+    return found if found is not None and found.created_at >= _newest(stages) else None
+
+
+def _newest(stages: Mapping[str, Manifest]) -> str:
+    return max((manifest.created_at for manifest in stages.values()), default="")
+
+
+def _verdict(
+    stages: Mapping[str, Manifest],
+    report: Manifest | None,
+    unblessed: Manifest | None,
+    *,
+    promoted: bool,
+    moved: bool,
+) -> tuple[Verdict, str | None]:
+    if (
+        report is not None
+        and report.result.get("kind") in ("failed", "skipped")
+        and report.created_at >= _newest(stages)
+    ):
+        # The ledger counts: a run that broke after its entry, for want of MLflow say, did promote.
+        return ("promoted" if moved else report.result["kind"]), report.result.get("reason")
+    if unblessed is not None and not moved:
+        failed = ", ".join(unblessed.result["checks_failed"])
+        return "failed", f"The data is not blessed, and the run left no report. Checks that fail: {failed}."
+    evaluate = stages.get("evaluate")
     if evaluate is not None and evaluate.result.get("status") == "refused":
         return "refused", evaluate.result.get("reason")
-    if deploy is None:
-        return "unfinished", None
+    if moved and evaluate is not None:
+        # Killed between its entry and its end: who asks the ledger has the answer already.
+        return "promoted", evaluate.result.get("sentence")
+    return _undecided(stages) or _deployed(stages, promoted=promoted)
+
+
+def _undecided(stages: Mapping[str, Manifest]) -> tuple[Verdict, str | None] | None:
+    """How a night stands that has not come to deploy; None if it has."""
+    if "deploy" in stages:
+        return None
+    waits = "register" in stages and stages["register"].result.get("approval") == "manual"
+    return ("waiting", WAITING) if waits else ("unfinished", None)
+
+
+def _deployed(stages: Mapping[str, Manifest], *, promoted: bool) -> tuple[Verdict, str | None]:
+    deploy, evaluate = stages["deploy"], stages.get("evaluate")
     if deploy.result.get("status") == "skipped":
         return "kept", deploy.result.get("reason")
     return ("promoted" if promoted else "kept"), evaluate.result.get("sentence") if evaluate else None
+
+
+def page_of(store: Store, interval: str, run_id: str | None = None) -> Manifest | None:
+    """The newest report of a run; that of the night, if the run has none or is not told."""
+    newest: Manifest | None = None
+    for number in reversed(store.versions(REPORT, interval)):
+        found = store.manifest(REPORT, interval, number)
+        if run_id in (None, found.result.get("run_id")):
+            return found
+        newest = newest or found
+    return newest
+
+
+def page_uri(store: Store, report: Manifest) -> str:
+    """Where a published report's page lies."""
+    return store.objects.uri(f"{report.folder}/{PAGE}")
 
 
 def night_of(interval: str) -> str:
@@ -137,6 +227,6 @@ def night_of(interval: str) -> str:
         return interval
 
 
-def roc_auc(metrics: Any) -> float | None:
-    """The ROC AUC inside a stage's metrics, where it has any."""
-    return float(metrics["roc_auc"]) if isinstance(metrics, Mapping) and metrics.get("roc_auc") is not None else None
+def metrics_of(found: Iterable[Night]) -> list[Metric]:
+    """The metrics that decided, oldest first; a spec that changed has more than one."""
+    return [METRICS[name] for name in dict.fromkeys(night.metric for night in found if night.metric)]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightshift.errors import NightshiftError, NightSkipped
-from nightshift.plan import STAGES, Plan
-from nightshift.report.nights import Verdict, roc_auc
+from nightshift.plan import STAGES, Plan, stages_of
+from nightshift.report.measure import Measure
+from nightshift.report.nights import Verdict
 from nightshift.stage import StageResult
 
 Results = Mapping[str, StageResult | NightshiftError]
@@ -17,6 +18,7 @@ BADGE: dict[Verdict, str] = {
     "promoted": "Promoted",
     "refused": "Refused",
     "kept": "Champion kept",
+    "waiting": "Waits for approval",
     "failed": "Failed",
     "skipped": "Skipped",
     "unfinished": "Not finished",
@@ -84,7 +86,9 @@ def _finished(plan: Plan, told: Mapping[str, StageResult]) -> Outcome:
         stays = f"champion v{champion} stays" if champion is not None else "there is still no champion"
         return Outcome("refused", f"{night}: {new} was refused and {stays}: {numbers}.", evaluate.reason)
     if deploy is None:
-        return Outcome("unfinished", f"{night}: {new} is fit to ship, but has not been deployed: {numbers}.")
+        waits = "register" in told and stages_of(plan.spec)[-1] == "register"
+        rest = "and waits for a person's approval" if waits else "but has not been deployed"
+        return Outcome("waiting" if waits else "unfinished", f"{night}: {new} is fit to ship {rest}: {numbers}.")
     if deploy.status != "succeeded":
         stays = f"champion v{champion} stays" if champion is not None else "nothing was promoted"
         return Outcome("kept", f"{night}: {new} was fit to ship, but {stays}: {numbers}.", deploy.reason)
@@ -97,12 +101,8 @@ def _finished(plan: Plan, told: Mapping[str, StageResult]) -> Outcome:
 def _numbers(told: Mapping[str, StageResult]) -> str:
     """``AUC 0.921 against 0.918 on 12,345 held-out rows``."""
     summary = _summary(told, "evaluate")
-    challenger, champion = roc_auc(summary.get("challenger")), roc_auc(summary.get("champion"))
     rows = summary.get("rows") or _summary(told, "preprocess").get("holdout_rows")
-    text = f"AUC {challenger:.4f}" if challenger is not None else "no AUC"
-    if champion is not None:
-        text += f" against {champion:.4f}"
-    return text + (f" on {rows:,} held-out rows" if rows is not None else "")
+    return str(Measure.of(summary)) + (f" on {rows:,} held-out rows" if rows is not None else "")
 
 
 def _summary(told: Mapping[str, StageResult], stage: str) -> Mapping[str, Any]:

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from nightshift.evaluate.wording import decimals_for
 from nightshift.plan import STAGES
 from nightshift.report import charts
 from nightshift.report.evaluation import Evaluation, Gain, Slice
 from nightshift.report.evidence import Evidence
 from nightshift.report.facts import facts
+from nightshift.report.measure import plain, short_name
+from nightshift.report.pictures import pictures
+from nightshift.spec.gates import Gates
 from nightshift.spec.values import format_duration
 from nightshift.stage import StageResult
 
@@ -80,8 +84,10 @@ def html(evidence: Evidence) -> str:
         outcome=evidence.outcome,
         figures=_figures(evidence, evaluation),
         evaluation=evaluation,
-        pictures=_pictures(evidence, evaluation),
+        pictures=pictures(evidence, evaluation),
         slices=_slices(evaluation),
+        measure="" if evaluation is None else short_name(evaluation.metric),
+        shares=evaluation is not None and evaluation.metric.task == "binary",
         gains=_gains(evidence, evaluation),
         importances=_importances(evidence.card),
         stages=_stages(evidence),
@@ -130,7 +136,7 @@ def _percent(share: float) -> str:
 
 
 def _metric(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return "–" if value is None else plain(value)
 
 
 def _shown(value: float | str | None) -> str:
@@ -138,7 +144,7 @@ def _shown(value: float | str | None) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.4f}".replace("-", "−")
+    return "–" if value is None else f"{value:+,.{decimals_for(value)}f}".replace("-", "−")
 
 
 # -- parts -------------------------------------------------------------------------------------------
@@ -148,19 +154,10 @@ def _figures(evidence: Evidence, evaluation: Evaluation | None) -> list[Figure]:
     made = []
     if evaluation is not None:
         rows = f"on {evaluation.rows:,} held-out rows" if evaluation.rows is not None else ""
-        made.append(Figure("AUC of the challenger", _metric(evaluation.challenger_auc), rows))
-        if evaluation.champion_auc is not None and evaluation.challenger_auc is not None:
-            gain = evaluation.challenger_auc - evaluation.champion_auc
-            margin = evidence.plan.spec.gates.versus_champion.margin
-            tested = next((one for one in evaluation.gains if one.margin == "margin"), None)
-            note = f"may lose {margin:g} at most"
-            if tested is not None:
-                share = f"{100 * tested.confidence:.4g} %"
-                note = f"{share} interval {_signed(tested.lower)} to {_signed(tested.upper)}; {note}"
-            made.append(Figure("Against the champion", _signed(gain), note))
-        elif evaluation.challenger_auc is not None:
-            floor = evidence.plan.spec.gates.minimum
-            made.append(Figure("Above the floor", _signed(evaluation.challenger_auc - floor), f"floor {floor:g}"))
+        name = f"{short_name(evaluation.metric)} of the challenger"
+        made.append(Figure(name, _metric(evaluation.challenger), rows))
+        if evaluation.challenger is not None:
+            made.append(_standing_figure(evidence.plan.spec.gates, evaluation, evaluation.challenger))
     if evidence.days:
         last = evidence.days[-1]
         note = f"{last.quarantined:,} quarantined, {last.unlabelled:,} unlabelled"
@@ -173,18 +170,19 @@ def _figures(evidence: Evidence, evaluation: Evaluation | None) -> list[Figure]:
     return made
 
 
-def _pictures(evidence: Evidence, evaluation: Evaluation | None) -> Mapping[str, Markup]:
-    made = dict.fromkeys(("days", "roc", "calibration", "scores"), Markup(""))
-    if evidence.days:
-        made["days"] = charts.days(evidence.days)
-    if evaluation is not None:
-        if evaluation.curves:
-            made["roc"] = charts.roc(evaluation.curves)
-        if evaluation.calibration:
-            made["calibration"] = charts.calibration(evaluation.calibration, evaluation.champion_calibration)
-        if evaluation.scores:
-            made["scores"] = charts.scores(evaluation.scores, threshold=evaluation.threshold)
-    return made
+def _standing_figure(gates: Gates, evaluation: Evaluation, value: float) -> Figure:
+    """Against the champion, with the interval; for a first model, against floor or ceiling."""
+    if evaluation.champion is None:
+        if evaluation.metric.higher_is_better:
+            return Figure("Above the floor", _signed(value - gates.bound), f"floor {gates.bound:g}")
+        return Figure("Below the ceiling", _metric(gates.bound - value), f"ceiling {gates.bound:g}")
+    up = evaluation.metric.higher_is_better
+    note = f"{'' if up else evaluation.metric.better + '; '}may lose {gates.margins.deciding:g} at most"
+    tested = next((one for one in evaluation.gains if one.margin == "deciding"), None)
+    if tested is not None:
+        ends = (tested.lower, tested.upper) if up else (-tested.upper, -tested.lower)
+        note = f"{100 * tested.confidence:.4g} % interval {_signed(ends[0])} to {_signed(ends[1])}; {note}"
+    return Figure("Against the champion", _signed(value - evaluation.champion), note)
 
 
 @dataclass(frozen=True)
@@ -193,8 +191,8 @@ class SliceCard:
 
     Attributes:
         column: Its name.
-        lines: Slices with an AUC, each with its drawing; evaluate lists the largest first.
-        small: Those with too few rows for one.
+        lines: Slices that are large enough, each with its drawing; evaluate lists the largest first.
+        small: The others.
     """
 
     column: str
@@ -220,9 +218,9 @@ class GainLine:
 
 
 def _gains(evidence: Evidence, evaluation: Evaluation | None) -> list[GainLine]:
-    rule, lines = evidence.plan.spec.gates.versus_champion, []
+    margins, lines = evidence.plan.spec.gates.margins, []
     for gain in evaluation.gains if evaluation is not None else ():
-        margin = float(getattr(rule, gain.margin))
+        margin = float(getattr(margins, gain.margin))
         drawn = charts.interval(gain.value, gain.lower, gain.upper, margin=margin)
         lines.append(GainLine(gain, drawn, margin, _standing(gain, margin)))
     return lines
@@ -240,8 +238,8 @@ def _standing(gain: Gain, margin: float) -> str:
 def _slices(evaluation: Evaluation | None) -> list[SliceCard]:
     if evaluation is None:
         return []
-    overall = evaluation.challenger_auc
-    values = [auc for one in evaluation.slices for auc in (one.challenger, one.champion, overall) if auc is not None]
+    overall = evaluation.challenger
+    values = [told for one in evaluation.slices for told in (one.challenger, one.champion, overall) if told is not None]
     low, high = min(values, default=0.0), max(values, default=1.0)
     cards: dict[str, SliceCard] = {}
     for one in evaluation.slices:
@@ -343,8 +341,7 @@ def _facts(evidence: Evidence) -> list[tuple[str, str]]:
         ("Holdout", f"{windows.holdout}, {format_duration(plan.spec.window.holdout)}"),
         (
             "Label",
-            f"{plan.spec.label.column} {plan.spec.label.positive}, known after "
-            f"{format_duration(plan.spec.label.delay)}",
+            f"{plan.spec.label.asked}, known after {format_duration(plan.spec.label.delay)}",
         ),
         ("Engine", f"{card['engine']} {card.get('engine_version', '')}".strip() if card.get("engine") else None),
         ("Run", f"{plan.run_id} ({plan.trigger}), environment {plan.env}"),

@@ -6,17 +6,16 @@ import logging
 from pathlib import Path
 
 from nightshift.errors import NightshiftError, Overtaken
+from nightshift.ledger.entries import REPORT
 from nightshift.plan import Plan, code_digest, digest_of
 from nightshift.report.evidence import Evidence
-from nightshift.report.nights import REPORT
+from nightshift.report.nights import PAGE, page_uri
 from nightshift.report.outcome import Results
 from nightshift.report.page import html
 from nightshift.settings import Settings
 from nightshift.storage import Manifest, Store
 
 log = logging.getLogger(__name__)
-
-PAGE = "report.html"
 
 
 def render_run(plan: Plan, store: Store, results: Results) -> Path | str:
@@ -46,7 +45,7 @@ def render_run(plan: Plan, store: Store, results: Results) -> Path | str:
         _log_to_mlflow(evidence, page)
         manifest = _publish(plan, store, evidence, page, key)
     if not store.objects.is_local:
-        return store.objects.uri(f"{manifest.folder}/{PAGE}")
+        return page_uri(store, manifest)
     return _copy(plan, page)
 
 

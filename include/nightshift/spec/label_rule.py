@@ -87,7 +87,7 @@ class LabelRule:
             return pa.chunked_array([pa.nulls(len(column), pa.bool_())])
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
-        found = _kind_of(column.type)
+        found = kind_of(column.type)
         if found != self.kind:
             raise SpecError(
                 f"label.positive compares with the {self.kind} {self.value!r}, but the label column has "
@@ -128,7 +128,7 @@ def _literal(text: str) -> int | float | bool | str:
     return text
 
 
-def _kind_of(kind: pa.DataType) -> str:
+def kind_of(kind: pa.DataType) -> str:
     import pyarrow as pa
 
     if pa.types.is_boolean(kind):

@@ -10,12 +10,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nightshift.spec import rules, xgboost_params
+from nightshift.spec import rules, task_rules, xgboost_params
 from nightshift.spec.base import SpecModel
 from nightshift.spec.data_checks import DataChecks
+from nightshift.spec.deploy import Deploy
+from nightshift.spec.gates import Gates
 from nightshift.spec.problem import Problem, reject, rejection
 from nightshift.spec.transform_kinds import Transform
 from nightshift.spec.values import (
+    ClassName,
     Column,
     Cron,
     Duration,
@@ -25,6 +28,7 @@ from nightshift.spec.values import (
     PositiveClass,
     SqlFile,
     TableName,
+    Task,
     UtcDay,
 )
 
@@ -145,19 +149,30 @@ class Volume(SpecModel):
 
 
 class Label(SpecModel):
-    """The outcome: a column, which of its values are the positive class, and when it is known."""
+    """The outcome: a column, what is asked of it, and when it is known."""
 
     column: Column = Field(examples=["arr_delay"])
     """Column that holds the outcome. A null is unlabelled, never a negative."""
-    positive: PositiveClass = Field(examples=[">= 15"])
-    """Which values are the positive class: an operator and a value, such as ">= 15" or "== yes"."""
+    task: Task = "binary"
+    """What is asked: binary, is it one of some values; multiclass, which of the classes; regression, which number."""
+    positive: PositiveClass | None = Field(default=None, examples=[">= 15"])
+    """For binary, which values are the positive class: an operator and a value, such as ">= 15" or "== yes"."""
+    classes: Annotated[tuple[ClassName, ...], Field(max_length=task_rules.MOST_CLASSES)] = ()
+    """For multiclass, every value of the column, as text, in the order of the probabilities."""
     delay: Duration = Field(default=timedelta(0), json_schema_extra={"default": "0d"})
     """How long after the end of a day its labels are known."""
 
     @model_validator(mode="after")
-    def _positive(self) -> Label:
-        reject(rules.positive_class(self))
+    def _kind(self) -> Label:
+        reject(task_rules.label_kind(self))
         return self
+
+    @property
+    def asked(self) -> str:
+        """The column and what is asked of it, in a few words: ``arr_delay >= 15``."""
+        if self.task == "multiclass":
+            return f"{self.column}, one of {', '.join(self.classes)}"
+        return f"{self.column} {self.positive}" if self.task == "binary" else f"{self.column}, a number"
 
 
 class Features(SpecModel):
@@ -206,8 +221,8 @@ class Training(SpecModel):
     """The engine's own parameters; for xgboost also n_estimators, the number of trees."""
     seed: int = 0
     """Seed of everything random."""
-    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["max_f1"] = "max_f1"
-    """Probability from which a row is called positive; max_f1 picks it on the training window."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["max_f1"] | None = None
+    """For binary labels, probability from which a row is called positive; null and max_f1: picked on the window."""
     workers: Annotated[int, Field(ge=1, le=rules.MOST_WORKERS)] = 1
     """Processes that learn together: 1 trains inside the job; more share the rows on Spark, one core each."""
 
@@ -223,69 +238,6 @@ class Training(SpecModel):
         return self
 
 
-class Least(SpecModel):
-    """What the shared holdout must have before anything may be said about two models."""
-
-    days: Annotated[int, Field(ge=2)] = 14
-    """Fewest UTC days with rows; the interval takes days, not rows, for independent."""
-    rows: Annotated[int, Field(ge=1)] = 2000
-    """Fewest rows."""
-    of_each_class: Annotated[int, Field(ge=1)] = 200
-    """Fewest rows of either class."""
-
-
-class VersusChampion(SpecModel):
-    """The comparison with the champion, on the rows that neither has learned from."""
-
-    rule: Literal["not_worse", "better"] = "not_worse"
-    """What replaces the champion: not_worse, which keeps it fresh, or better, which freezes most models."""
-    margin: Annotated[float, Field(ge=0, lt=1)] = 0.005
-    """How much worse than the champion the challenger may be, in units of the metric."""
-    log_loss_margin: Annotated[float, Field(ge=0)] = 0.01
-    """How much more log loss than the champion's is not worse."""
-    calibration_margin: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """How much more calibration error than the champion's is not worse."""
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
-    """Of the interval around each difference, with the day as the unit."""
-    least: Least = Least()
-    """With less than this on the shared holdout they are not comparable, and the champion stays."""
-
-
-class Fairness(SpecModel):
-    """One parity between the groups of an attribute."""
-
-    attribute: Column = Field(examples=["age_group"])
-    """Column of prepare's result whose values are the groups."""
-    metric: Literal["true_positive_rate", "false_positive_rate", "positive_rate"] = "true_positive_rate"
-    """Which rate must be alike, at the model's threshold."""
-    bound: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """Largest allowed difference between any two groups with enough rows."""
-
-
-class Gates(SpecModel):
-    """What a version must prove before it ships."""
-
-    metric: Literal["roc_auc"] = "roc_auc"
-    """The metric that decides."""
-    minimum: Annotated[float, Field(ge=0, le=1, examples=[0.8])]
-    """Floor: below it nothing ships."""
-    versus_champion: VersusChampion = VersusChampion()
-    """Comparison with the champion on the same holdout rows."""
-    max_age: Duration | None = Field(default=timedelta(days=30), json_schema_extra={"default": "30d"})
-    """From this age on, an undecided challenger replaces the champion if it lies within the margin; null: never."""
-    slices: tuple[Column, ...] = ()
-    """Columns of prepare's result; no large enough slice by one of their values may be significantly worse."""
-    fairness: Fairness | None = None
-    """A rate that must be alike between groups."""
-
-
-class Deploy(SpecModel):
-    """Where the model serves."""
-
-    target: Literal["local"] = "local"
-    """Where the model serves."""
-
-
 class Compute(SpecModel):
     """Where the jobs of a night run."""
 
@@ -294,7 +246,7 @@ class Compute(SpecModel):
 
 
 class Notify(SpecModel):
-    """Who hears of failures and refusals."""
+    """Who hears of failures, refusals, and versions that wait for approval."""
 
     connection: Annotated[str, Field(min_length=1)]
     """Airflow connection id of a webhook (HTTP POST of JSON); holds host, path and secrets."""
@@ -343,12 +295,16 @@ class ModelSpec(SpecModel):
     """How it is learned."""
     gates: Gates = Field(examples=[{"minimum": 0.8}])
     """What it must prove."""
+    approval: Literal["auto", "manual"] = "auto"
+    """Who has the last word on a version that passed its gates: auto, nobody; manual, a person."""
+    approval_timeout: Duration = Field(default=timedelta(days=3), json_schema_extra={"default": "3d"})
+    """With approval manual, how long a version waits for an answer before it is rejected."""
     deploy: Deploy = Deploy()
-    """Where it serves."""
+    """Where it serves, and what it may take there."""
     compute: Compute = Compute()
     """Where jobs run."""
     notify: Notify | None = None
-    """Who hears of failures and refusals."""
+    """Who hears of failures, refusals, and versions that wait for approval."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     """How often a stage is tried again after an infrastructure error."""
 

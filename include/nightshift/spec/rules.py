@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from nightshift.spec import gate_rules, task_rules
 from nightshift.spec.problem import Problem, did_you_mean, nearest, path_text
 
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
         Expectation,
         Features,
         FilesTable,
-        Label,
         ModelSpec,
         PackageTable,
         Span,
@@ -27,7 +28,6 @@ CHECKS = ("between", "in_set", "not_null", "matches", "expect")
 SCHEMES = ("file", "s3", "gs", "az", "abfs", "abfss")
 SUFFIXES = (".csv", ".csv.gz", ".csv.zip", ".parquet")
 ENCODERS = ("index", "one_hot")
-OUTPUTS_OF_MODEL = ("probability", "label")
 MOST_WORKERS = 64
 DAY_CODES = ("%Y", "%y", "%m", "%d", "%j", "%F")
 
@@ -182,20 +182,6 @@ def relaxed(checks: DataChecks) -> Iterator[Problem]:
                 yield Problem(f"{name} is listed twice.", ("relaxed", column, number))
 
 
-def positive_class(label: Label) -> Iterator[Problem]:
-    match = re.fullmatch(r"\s*(>=|<=|>|<)\s*(.*?)\s*", label.positive)
-    if match and not _is_number(match[2]):
-        yield Problem(
-            f"{match[1]} compares numbers, and {match[2]!r} is none.",
-            ("positive",),
-            allowed='">= 15", or "== yes" for text',
-        )
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", text) is not None
-
-
 def impute(step: ImputeTransform) -> Iterator[Problem]:
     if step.strategy == "constant" and step.value is None:
         yield Problem("strategy constant needs the constant.", hint="add the key value, such as value: 0")
@@ -239,12 +225,6 @@ def features(declared: Features) -> Iterator[Problem]:
                 f"{name} is a feature and forbidden at once.",
                 at,
                 hint="forbidden columns are known only after the prediction; drop it from one of the lists",
-            )
-        if name in OUTPUTS_OF_MODEL:
-            yield Problem(
-                f"{name} is the name of an output of every model.",
-                at,
-                hint="give the column another name in the prepare SQL",
             )
         if name in first:
             yield Problem(f"{name} is listed twice, first as {path_text(('features', *first[name]))}.", at)
@@ -355,10 +335,25 @@ def slices_are_not_label(spec: ModelSpec) -> Iterator[Problem]:
             )
 
 
+def timeout_has_somebody_to_wait_for(spec: ModelSpec) -> Iterator[Problem]:
+    if spec.approval == "auto" and spec.approval_timeout != type(spec).model_fields["approval_timeout"].default:
+        yield Problem(
+            "nothing waits for an answer with approval: auto.",
+            ("approval_timeout",),
+            hint="write approval: manual, or drop the key",
+            is_key=True,
+        )
+    if spec.approval_timeout < timedelta(hours=1):
+        yield Problem("nobody can answer at once.", ("approval_timeout",), allowed="1h or more, such as 3d")
+
+
 BETWEEN_SECTIONS = (
+    (timeout_has_somebody_to_wait_for, {"approval", "approval_timeout"}),
     (label_is_no_feature, {"label", "features"}),
     (key_is_known, {"key", "label", "features"}),
     (tables_are_side_inputs, {"tables"}),
     (slices_are_not_label, {"gates", "label", "features"}),
     (label_shift_is_about_the_label, {"data_checks", "label"}),
+    *task_rules.BETWEEN_SECTIONS,
+    *gate_rules.BETWEEN_SECTIONS,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
@@ -111,5 +111,12 @@ Column = Annotated[str, _text(_COLUMN)]
 PackageName = Annotated[str, _text(_PACKAGE)]
 SqlFile = Annotated[str, _text(_SQL)]
 PositiveClass = Annotated[str, _text(_POSITIVE)]
+Task = Literal["binary", "multiclass", "regression"]
+ClassName = Annotated[
+    str,
+    Field(min_length=1, max_length=128),
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, "maxLength": 128}, {"type": "integer"}]}),
+]
 ExpectationName = Annotated[str, _text(_EXPECTATION)]
 Cron = Annotated[str, AfterValidator(check_cron)]

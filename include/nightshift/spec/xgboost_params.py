@@ -6,8 +6,12 @@ import difflib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nightshift.spec.problem import Problem
+
+if TYPE_CHECKING:
+    from nightshift.spec.values import Task
 
 Value = int | float | str | bool
 
@@ -42,6 +46,8 @@ class Real:
         return low_holds and (value < self.high if self.below else value <= self.high)
 
     def __str__(self) -> str:
+        if self.low == -math.inf:
+            return "a finite number"
         low = f"{'above' if self.above else 'at least'} {self.low:g}"
         if self.high == math.inf:
             return f"a number {low}"
@@ -61,6 +67,12 @@ class OneOf:
         return f"one of {', '.join(self.words)}"
 
 
+OBJECTIVES: dict[Task, tuple[str, ...]] = {
+    "binary": ("binary:logistic",),
+    "multiclass": ("multi:softprob",),
+    "regression": ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror"),
+}
+"""What may be learned, by task, the default first: each gives the score itself, a probability or the label's value."""
 _SHARE = Real(0, 1, above=True)
 ALLOWED: dict[str, Whole | Real | OneOf] = {
     "n_estimators": Whole(1, 100_000),
@@ -79,7 +91,15 @@ ALLOWED: dict[str, Whole | Real | OneOf] = {
     "reg_alpha": Real(0),
     "reg_lambda": Real(0),
     "scale_pos_weight": Real(0, above=True),
-    "base_score": Real(0, 1, above=True, below=True),
+    "base_score": Real(-math.inf),
+    "objective": OneOf(tuple(sorted({name for names in OBJECTIVES.values() for name in names}))),
+}
+# What a parameter may be where the task says more than ``ALLOWED``; None: it does nothing there.
+BY_TASK: dict[Task, dict[str, Real | None]] = {
+    "binary": {"base_score": Real(0, 1, above=True, below=True)},
+    # The same number for every class: it falls out of the softmax.
+    "multiclass": {"base_score": None, "scale_pos_weight": None},
+    "regression": {"scale_pos_weight": None},
 }
 _ELSEWHERE = {
     "eta": "write learning_rate",
@@ -93,7 +113,7 @@ _ELSEWHERE = {
     "nthread": "set NIGHTSHIFT_THREADS",
     "n_jobs": "set NIGHTSHIFT_THREADS",
     "num_workers": "set training.workers",
-    "objective": "it is always binary:logistic",
+    "num_class": "it is the number of label.classes",
     "tree_method": "it is always hist",
     "booster": "it is always gbtree",
     "device": "it is always cpu",
@@ -112,6 +132,27 @@ def problems(params: Mapping[str, Value]) -> Iterator[Problem]:
             allowed = None if _near(name) else ", ".join(ALLOWED)
             message = f"{name} is no parameter that a spec can set."
             yield Problem(message, at, allowed=allowed, hint=_hint(name), is_key=True)
+        elif not rule.admits(value):
+            yield Problem(f"{value!r} is not {rule}.", at, allowed=str(rule))
+
+
+def problems_of_task(params: Mapping[str, Value], task: Task) -> Iterator[Problem]:
+    """Parameters that are good for another task only, by their place in the spec."""
+    for name, value in params.items():
+        at, general = ("training", "params", name), ALLOWED.get(name)
+        if general is None or not general.admits(value):
+            continue
+        if name == "objective" and value not in OBJECTIVES[task]:
+            learner = next(other for other, names in OBJECTIVES.items() if value in names)
+            yield Problem(
+                f"{value} learns {learner}, and the task is {task}.",
+                at,
+                allowed=", ".join(OBJECTIVES[task]),
+                hint="drop it, or see label.task",
+            )
+        rule = BY_TASK[task].get(name, general)
+        if rule is None:
+            yield Problem(f"{name} does nothing for {task}.", at, hint="drop it", is_key=True)
         elif not rule.admits(value):
             yield Problem(f"{value!r} is not {rule}.", at, allowed=str(rule))
 

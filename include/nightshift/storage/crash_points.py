@@ -2,7 +2,8 @@
 
 ``NIGHTSHIFT_CRASH_AT=before_publish`` kills at that point of whatever dataset comes first;
 ``NIGHTSHIFT_CRASH_AT=train:before_publish`` only where the dataset ``train`` is written. Moving the champion has
-points of its own, ``LEDGER_POINTS``: for example ``ledger:after_entry`` and ``roles:mid_aliases``.
+points of its own, ``LEDGER_POINTS``: for example ``ledger:after_entry`` and ``roles:mid_aliases``; so has deleting,
+``RETENTION_POINTS``: ``retention:before_removal``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from nightshift.errors import SettingsError
 
 POINTS = ("start", "mid_write", "before_manifest", "before_publish", "after_publish")
 LEDGER_POINTS = ("before_entry", "after_entry", "before_aliases", "mid_aliases", "after_aliases")
-ALL_POINTS = (*POINTS, *LEDGER_POINTS)
+RETENTION_POINTS = ("before_removal", "mid_removal")
+ALL_POINTS = (*POINTS, *LEDGER_POINTS, *RETENTION_POINTS)
 VARIABLE = "NIGHTSHIFT_CRASH_AT"
 
 
@@ -22,7 +24,7 @@ def crash_point(name: str, dataset: str) -> None:
     """Kill this process with SIGKILL if ``NIGHTSHIFT_CRASH_AT`` names this point.
 
     Args:
-        name: One of ``POINTS`` or ``LEDGER_POINTS``.
+        name: One of ``ALL_POINTS``.
         dataset: What is being written here.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from nightshift.errors import IntegrityError
@@ -29,6 +29,10 @@ class Ref:
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.interval}@{self.version}"
+
+    def same_content_as(self, other: Ref | None) -> bool:
+        """Whether both name the same data of the same interval, published once or more often."""
+        return other is not None and replace(other, version=self.version) == self
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,23 @@ Nothing here depends on a clock for safety; ages only decide when something is w
 * An attempt can only ever become the version after the one it saw. Before its files are deleted, that number
   is taken, by a void if nobody else has it: a writer that wakes up after days is overtaken.
 
-The ledger is never touched.
+The ledger is never touched here. Whoever has to be told of what goes is told before anything is deleted.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from graphlib import TopologicalSorter
 from itertools import pairwise
 from typing import Any
 
 from nightshift.storage.attempt import manifest_name
+from nightshift.storage.crash_points import crash_point
 from nightshift.storage.manifest import Manifest, Ref, Void
 from nightshift.storage.objects import READERS, Stored
 from nightshift.storage.store import MANIFEST_NAME, Store
@@ -36,6 +37,9 @@ ATTEMPT = re.compile(r"attempt=(?P<id>(?P<base>\d{6})-[^/]+)/.+")
 PLANS = "plan"
 NEVER = datetime.min.replace(tzinfo=UTC)
 Name = tuple[str, str, int]
+# Is given the versions that are to go and those that stay, before anything is deleted; gives the numbers of the model
+# versions that go with them. What it raises keeps everything from being deleted.
+Farewell = Callable[[Sequence[Manifest], Sequence[Manifest]], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class RetentionReport:
     Attributes:
         dry_run: Nothing was changed.
         versions: Versions removed now; ``pending_bytes`` of files follow when no reader can hold them any more.
+        retired: Numbers of the model versions that go with them and can never serve again.
         attempts: Folders of attempts deleted now: crashed or overtaken ones, and those of versions removed earlier.
         plans: Plans of old runs deleted now.
         leftovers: Staging files of killed writers deleted now.
@@ -55,6 +60,7 @@ class RetentionReport:
 
     dry_run: bool
     versions: tuple[Ref, ...] = ()
+    retired: tuple[int, ...] = ()
     attempts: tuple[str, ...] = ()
     plans: tuple[str, ...] = ()
     leftovers: tuple[str, ...] = ()
@@ -67,10 +73,11 @@ class RetentionReport:
 
     def __str__(self) -> str:
         verb = "would delete" if self.dry_run else "deleted"
+        going = f"; {verb.replace('delete', 'retire')} {', '.join(f'v{one}' for one in self.retired)}"
         return (
             f"{verb} {len(self.versions)} versions, {len(self.attempts)} attempts, {len(self.plans)} plans and "
             f"{len(self.leftovers)} leftovers: {self.freed_bytes:,} bytes now, {self.pending_bytes:,} later; "
-            f"{self.kept_versions} versions stay"
+            f"{self.kept_versions} versions stay{going if self.retired else ''}"
         )
 
 
@@ -83,6 +90,7 @@ def apply_retention(
     protected: Iterable[Ref],
     now: datetime,
     dry_run: bool,
+    farewell: Farewell | None = None,
 ) -> RetentionReport:
     """Delete what no manifest, night or champion needs any more.
 
@@ -102,6 +110,7 @@ def apply_retention(
         protected: Versions that stay with everything they were made from: the champions' models.
         now: The present; aware.
         dry_run: Only say what would be deleted.
+        farewell: Is told what is to go before anything is deleted; in a dry run too.
 
     Raises:
         ValueError: A number is out of range, or ``now`` has no zone.
@@ -118,17 +127,14 @@ def apply_retention(
     garbage = list(area.garbage(cutoff.garbage))
     plans = [stored for stored in area.plans if stored.modified < cutoff.horizon]
     leftovers = [stored for stored in store.objects.staging_leftovers() if stored.modified < cutoff.garbage]
+    retired = () if farewell is None else farewell(*area.parted(doomed))
     if not dry_run:
-        # Files first: a version removed in this call keeps its own until a later one.
-        garbage = [attempt for attempt in garbage if area.fence(attempt)]
-        for attempt in garbage:
-            store.objects.delete_folder(attempt.folder)
-        for name in area.in_order(doomed):
-            area.remove(name, now)
+        crash_point("before_removal", "retention")
+        garbage = area.clear(garbage, doomed, now)
         store.objects.delete(stored.name for stored in plans)
         for stored in leftovers:
             store.objects.delete_staging(stored.name)
-    report = _report(area, doomed, garbage, plans, leftovers, dry_run=dry_run)
+    report = replace(_report(area, doomed, garbage, plans, leftovers, dry_run=dry_run), retired=tuple(retired))
     log.info("retention of %s: %s", store.objects.root, report)
     return report
 
@@ -275,10 +281,28 @@ class Area:
             found.setdefault(name[:2], []).append(name)
         return found
 
+    def parted(self, doomed: Collection[Name]) -> tuple[list[Manifest], list[Manifest]]:
+        """The versions that go, and those that stay."""
+        going = [self.manifests[name] for name in sorted(doomed)]
+        return going, [found for name, found in sorted(self.manifests.items()) if name not in doomed]
+
     def in_order(self, doomed: set[Name]) -> Iterator[Name]:
         """Each version before the ones it was made from."""
         made_from = {name: {_name(ref) for ref in self.manifests[name].inputs.values()} & doomed for name in doomed}
         return reversed(list(TopologicalSorter(made_from).static_order()))
+
+    def clear(self, garbage: Iterable[AttemptFolder], doomed: set[Name], now: datetime) -> list[AttemptFolder]:
+        """Delete the attempts that could be fenced, which it gives back, then the doomed versions.
+
+        Files first: a version that is removed in this call keeps its own until a later one.
+        """
+        fenced = [attempt for attempt in garbage if self.fence(attempt)]
+        for attempt in fenced:
+            self.store.objects.delete_folder(attempt.folder)
+        for name in self.in_order(doomed):
+            self.remove(name, now)
+            crash_point("mid_removal", "retention")
+        return fenced
 
     def remove(self, name: Name, now: datetime) -> None:
         """Replace a manifest by a void; its files become garbage."""

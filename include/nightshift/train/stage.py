@@ -53,24 +53,30 @@ def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt) -> dict[s
         given=given,
         width=len(transforms.feature_names),
         key=plan.spec.key,
+        label=plan.spec.label,
         title=f"{plan.model} train {plan.interval.key}",
         root=plan.storage,
         scratch=io.scratch,
     )
     engine = engine_of(training)
     fitted = engine.fit(window, training, threads=plan.threads)
-    graph = build_graph(transforms, fitted.booster, threshold=fitted.threshold)
+    graph = build_graph(
+        transforms,
+        fitted.booster,
+        task=plan.spec.label.task,
+        threshold=fitted.threshold,
+        classes=plan.spec.label.classes,
+    )
     digest = hashlib.sha256(graph).hexdigest()
-    log.info(
-        "train: %d trees in %.1f s, threshold %.4f, model %s",
-        fitted.trees, fitted.seconds, fitted.threshold, digest[:12],
-    )  # fmt: skip
+    threshold = "" if fitted.threshold is None else f"threshold {fitted.threshold:.4f}, "
+    log.info("train: %d trees in %.1f s, %smodel %s", fitted.trees, fitted.seconds, threshold, digest[:12])
 
     attempt.put("booster.ubj", fitted.data)
     attempt.put("graph.onnx", graph)
     attempt.put("model.json", canonical_json(_model_card(plan, transforms, fitted, digest)))
     return {
         "engine": engine.name,
+        "task": plan.spec.label.task,
         "workers": training.workers,
         "trees": fitted.trees,
         "train_rows": window.rows,

@@ -58,7 +58,7 @@ def threshold_of(training: Training, ranking: Callable[[], Ranking]) -> float:
         A float32.
     """
     chosen = training.threshold
-    return best_f1(ranking()) if chosen == "max_f1" else as_float32(chosen)
+    return best_f1(ranking()) if chosen in (None, "max_f1") else as_float32(float(chosen))
 
 
 def max_f1(labels: Array, probabilities: Array) -> float:

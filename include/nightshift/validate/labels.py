@@ -1,4 +1,4 @@
-"""Whether there is something to learn from: labels that are known, and both classes in both windows."""
+"""Whether there is something to learn from: labels that are known, and every class in both windows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Any
 
 from nightshift.errors import ValidationFailed
 from nightshift.plan import Interval, Plan
+from nightshift.spec.models import Label
+from nightshift.validate.statistics import counted_of
+
+LABEL_KEYS = {"binary": "positive", "multiclass": "classes", "regression": "task"}
 
 
 def unknown_labels(plan: Plan, day: Interval, counts: Mapping[str, Any]) -> str | None:
@@ -27,14 +31,14 @@ def unknown_labels(plan: Plan, day: Interval, counts: Mapping[str, Any]) -> str 
 
 
 def window_labels(plan: Plan, days: Mapping[Interval, Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """Labels of the training and the holdout window: days, labelled, unlabelled, positives."""
+    """Labels of the training and the holdout window: days, labelled, unlabelled, and by task positives or classes."""
     windows = {"train": plan.windows.train, "holdout": plan.windows.holdout}
     sums: dict[str, dict[str, int]] = {}
     for name, window in windows.items():
         inside = [result for day, result in days.items() if day.start in window]
         sums[name] = {
             "days": len(inside),
-            **{key: sum(result[key] for result in inside) for key in ("labelled", "unlabelled", "positives")},
+            **{key: sum(result[key] for result in inside) for key in counted_of(plan.spec.label)},
         }
     return sums
 
@@ -50,11 +54,11 @@ def require_labels(plan: Plan, sums: Mapping[str, Mapping[str, int]]) -> list[st
         Warnings of windows that are shorter than they should be.
 
     Raises:
-        ValidationFailed: A window has no days, no labels, or only one class.
+        ValidationFailed: A window has no days, no labels, or lacks a class.
     """
     problems, warnings = [], []
     for name, window in (("train", plan.windows.train), ("holdout", plan.windows.holdout)):
-        problem = _problem(f"the {name} window {window}", sums[name], plan.spec.label.positive)
+        problem = _problem(f"the {name} window {window}", sums[name], plan.spec.label)
         problems += [problem] if problem else []
         wanted = len(list(window.days()))
         if sums[name]["days"] < wanted:
@@ -62,18 +66,21 @@ def require_labels(plan: Plan, sums: Mapping[str, Mapping[str, int]]) -> list[st
     if problems:
         raise ValidationFailed(
             f"night {plan.interval.night}: nothing can be learned from these labels:\n  " + "\n  ".join(problems),
-            hint="check label.column and label.positive, or begin with a later night",
+            hint=f"check label.column and label.{LABEL_KEYS[plan.spec.label.task]}, or begin with a later night",
         )
     return warnings
 
 
-def _problem(title: str, labels: Mapping[str, int], rule: str) -> str | None:
-    labelled, positives = labels["labelled"], labels["positives"]
+def _problem(title: str, labels: Mapping[str, int], label: Label) -> str | None:
+    labelled = labels["labelled"]
     if not labels["days"]:
         return f"{title} has no days: the source begins later (source.since)"
     if not labelled:
         return f"{title} has no labelled row in {labels['days']} days"
-    if positives in (0, labelled):
-        only = "negative" if positives == 0 else "positive"
-        return f"{title} has only {only} labels: {labelled:,} rows in {labels['days']} days, label.positive is {rule!r}"
+    told = f"{labelled:,} rows in {labels['days']} days"
+    if label.task == "binary" and labels["positives"] in (0, labelled):
+        only = "negative" if labels["positives"] == 0 else "positive"
+        return f"{title} has only {only} labels: {told}, label.positive is {label.positive!r}"
+    if absent := [name for name in label.classes if not labels[f"class.{name}"]]:
+        return f"{title} has no row of {', '.join(absent)} (label.classes): {told}"
     return None

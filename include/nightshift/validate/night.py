@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from nightshift.errors import ValidationFailed
+from nightshift.ledger.blessings import Blessing, Check, keep_failed
 from nightshift.plan import CODE_OF_STAGE, Interval, Plan, code_digest, digest_of
 from nightshift.shift.summary import summarize
 from nightshift.stage import StageIO, StageResult, once
@@ -18,7 +20,7 @@ from nightshift.validate.expectations import Judgement, Suite
 from nightshift.validate.labels import require_labels, unknown_labels, window_labels
 from nightshift.validate.neighbours import check_content, check_schema, check_volume, dials_of, require_known
 from nightshift.validate.rows import check_rows
-from nightshift.validate.statistics import column_statistics, label_counts
+from nightshift.validate.statistics import column_statistics, counted_of, label_counts, no_classes
 from nightshift.validate.verdict import DayVerdict, Outcome, blocked, to_json
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,6 @@ REJECTED = "rejected"
 RAW_PREFIX = "raw/"
 TABLE_PREFIX = "table."
 READERS = 8
-LABELS = ("labelled", "unlabelled", "positives")
 
 
 def run(plan: Plan, io: StageIO) -> StageResult:
@@ -43,8 +44,9 @@ def run(plan: Plan, io: StageIO) -> StageResult:
         io: Has the result of ingest upstream.
 
     Returns:
-        ``rows_in``, ``rows_out``, ``quarantined``, ``labelled``, ``unlabelled`` and ``positives`` over all days of
-        the window; ``expectations``, ``days_validated`` (judged now) and ``warnings``.
+        ``rows_in``, ``rows_out``, ``quarantined`` and the labels' counts (``labelled``, ``unlabelled``, by task
+        ``positives`` or ``class.NAME``) over all days of the window; ``expectations``, ``days_validated`` (judged now)
+        and ``warnings``.
 
     Raises:
         ValidationFailed: A day, or the labels of a window, must not be trained on.
@@ -97,10 +99,23 @@ class Night:
                 self._judge(day, raw)
         labels = window_labels(self.plan, {day: manifest.result for day, manifest in self.valid.items()})
         if self.problems:
+            self._keep({f"validation.{day}": "; ".join(found) for day, found in sorted(self.problems.items())})
             raise blocked(self.problems, self.evidence)
-        self.warnings += require_labels(self.plan, labels)
+        try:
+            self.warnings += require_labels(self.plan, labels)
+        except ValidationFailed as error:
+            self._keep({"labels": error.message})
+            raise
         inputs = {f"{VALID}/{day.key}": manifest.ref for day, manifest in self.valid.items()}
         return once(self.plan, self.io, STAGE, {**inputs, **self.tables}, lambda attempt: self._fill(attempt, labels))
+
+    def _keep(self, failed: Mapping[str, str]) -> None:
+        """Publish the failed verdict on the night's data: there will be no data blessing that says it."""
+        checks = [Check(name, False, None, None, text) for name, text in failed.items()]
+        evidence = ", ".join(f"{REJECTED}/{day}" for day in sorted(self.evidence)) or "the counts of validate"
+        verdict = Blessing.judged("data", checks, interval=self.plan.interval.key, evidence=evidence)
+        inputs = {f"raw/{day.key}": manifest.ref for day, manifest in self.raw.items()}
+        keep_failed(self.io.store, verdict, code=self._code, inputs=inputs)
 
     # -- days ----------------------------------------------------------------------------------------
 
@@ -115,7 +130,7 @@ class Night:
     def _key(self, raw: Manifest) -> str:
         """Key of a day's verdict: its rows, the rules and the code; not the night."""
         spec = self.plan.spec.model_dump(mode="json")
-        label = {name: spec["label"][name] for name in ("column", "positive")}
+        label = {name: spec["label"][name] for name in ("column", "task", "positive", "classes")}
         rules = {name: spec[name] for name in ("expectations", "quarantine", "volume", "data_checks", "key")}
         rules["forbidden"] = spec["features"]["forbidden"]
         rows = raw.outputs["rows"].digest
@@ -145,10 +160,11 @@ class Night:
         earlier = max(self.valid, default=None)
         same_schema = earlier is None or check_schema(verdict, self.valid[earlier].outputs["rows"].schema, earlier.key)
         judgement = self._expect(verdict)
-        labels = dict.fromkeys(LABELS, 0)
+        labels = dict.fromkeys(counted_of(spec.label), 0)
         if same_schema:
             check_content(verdict, dials_of(spec), [manifest.result["shape"] for manifest in self.valid.values()])
             check_rows(verdict, spec.key)
+            self._set_unknown_classes_aside(verdict)
             labels = label_counts(verdict.clean(), spec.label)
             problem = unknown_labels(self.plan, day, labels)
             verdict.problems += [problem] if problem else []
@@ -176,6 +192,12 @@ class Night:
                 value = "" if column is None else f"; value is {str(column[position].as_py())[:40]!r}"
                 verdict.set_aside([position], f"{outcome.title}{value}")
         return judgement
+
+    def _set_unknown_classes_aside(self, verdict: DayVerdict) -> None:
+        label = self.plan.spec.label
+        for position in no_classes(verdict.rows, label):
+            value = str(verdict.rows.column(label.column)[position].as_py())[:40]
+            verdict.set_aside([position], f"{label.column} is none of label.classes; value is {value!r}")
 
     # -- publishing ----------------------------------------------------------------------------------
 
@@ -221,9 +243,8 @@ class Night:
         for name, page in (self.documents or self._own_documents()).items():
             attempt.put(name, page, incidental=True)
         results = [manifest.result for manifest in self.valid.values()]
-        totals = {
-            name: sum(result[name] for result in results) for name in ("rows_in", "rows_out", "quarantined", *LABELS)
-        }
+        names = ("rows_in", "rows_out", "quarantined", *counted_of(self.plan.spec.label))
+        totals = {name: sum(result[name] for result in results) for name in names}
         attempt.put("verdict.json", self._verdict(totals, labels))
         log.info(
             "%d days in the window, %d judged now: %s rows in = %s out + %s quarantined; %s unlabelled",
@@ -261,7 +282,7 @@ class Night:
         days = [
             {
                 "day": day.key,
-                **{name: manifest.result[name] for name in ("rows_in", "rows_out", "quarantined", *LABELS)},
+                **{name: manifest.result[name] for name in totals},
             }
             for day, manifest in self.valid.items()
         ]

@@ -5,28 +5,50 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from nightshift.spec.label_rule import LabelRule
+from nightshift.spec.label_column import UNKNOWN, label_column
 from nightshift.spec.models import Label
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
+def counted_of(label: Label) -> tuple[str, ...]:
+    """Names of what ``label_counts`` gives for labels of a task."""
+    of_task = {"binary": ("positives",), "multiclass": tuple(f"class.{name}" for name in label.classes)}
+    return ("labelled", "unlabelled", *of_task.get(label.task, ()))
+
+
 def label_counts(rows: pa.Table, label: Label) -> dict[str, int]:
-    """``labelled``, ``unlabelled`` and ``positives`` of a day.
+    """Rows of a day: ``labelled`` and ``unlabelled``, and by task ``positives``, or ``class.NAME`` of each class.
 
     Raises:
-        SpecError: The column cannot be compared with ``label.positive``.
+        SpecError: The column holds something else than labels of the task.
     """
-    import pyarrow.compute as pc
+    import numpy as np
 
-    positive = LabelRule.parse(label.positive).arrow_mask(rows.column(label.column))
-    labelled = len(positive) - positive.null_count
-    return {
-        "labelled": labelled,
-        "unlabelled": positive.null_count,
-        "positives": int(pc.sum(positive).as_py() or 0) if labelled else 0,
-    }
+    read = label_column(label).arrow(rows.column(label.column))
+    counts = {"labelled": len(read) - read.null_count, "unlabelled": read.null_count}
+    if label.task == "regression":
+        return counts
+    of_class = np.bincount(read.drop_null().to_numpy(), minlength=max(2, len(label.classes))).tolist()
+    if label.task == "binary":
+        return {**counts, "positives": of_class[1]}
+    return {**counts, **{f"class.{name}": count for name, count in zip(label.classes, of_class, strict=True)}}
+
+
+def no_classes(rows: pa.Table, label: Label) -> list[int]:
+    """Positions of rows whose label is none of ``label.classes``; none for other tasks.
+
+    Raises:
+        SpecError: The column holds something else than labels of the task.
+    """
+    import numpy as np
+
+    if label.task != "multiclass":
+        return []
+    read = label_column(label).arrow(rows.column(label.column)).fill_null(0).to_numpy()
+    found: list[int] = np.flatnonzero(read == UNKNOWN).tolist()
+    return found
 
 
 def column_statistics(rows: pa.Table) -> dict[str, dict[str, Any]]:

@@ -11,14 +11,15 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 
 from nightshift.errors import NightshiftError
-from nightshift.report.nights import REPORT
-from nightshift.report.render import PAGE
+from nightshift.plan import Interval
+from nightshift.report.approval import Question
+from nightshift.report.nights import PAGE, page_of
 from nightshift.settings import Settings
-from nightshift.storage import Manifest, Store
+from nightshift.storage import Store
 from nightshift_airflow.runs import interval_of
 from nightshift_airflow.ui.access import MAY_READ_RUNS, SIGNED_IN, run_of
 
-RETRAINING = re.compile(r"([a-z][a-z0-9_]{0,62})__retraining")
+REPORTED = re.compile(r"([a-z][a-z0-9_]{0,62})__(retraining|promotion)")
 # A report shows values that came with the data: nothing in it may run, and nothing may be fetched.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
@@ -33,17 +34,18 @@ app = FastAPI(title="Nightshift", docs_url=None, redoc_url=None, openapi_url=Non
 @app.get("/dags/{dag_id}/report", response_class=HTMLResponse, dependencies=[MAY_READ_RUNS])
 def report(dag_id: str, run: Annotated[DagRun, Depends(run_of)]) -> HTMLResponse:
     """The report of one run of one model."""
-    model = RETRAINING.fullmatch(dag_id)
+    model = REPORTED.fullmatch(dag_id)
     if model is None:
-        return _note("This DAG has no run reports: it is not a retraining of Nightshift.")
+        return _note("This DAG has no run reports: it is no retraining and no promotion of Nightshift.")
     try:
-        interval = interval_of(run, night=(run.conf or {}).get("night"))
         settings = Settings.from_environment()
         store = Store.open(settings.storage, env=settings.env, model=model[1])
-        found = _report_of(store, interval.key, run.run_id)
+        interval = _asked_about(run, store, model[1]) if model[2] == "promotion" else None
+        interval = interval or interval_of(run, night=(run.conf or {}).get("night"))
+        found = page_of(store, interval.key, run.run_id)
         if found is None:
             return _note(
-                f"Night {interval.night} has no report yet. It appears when deploy has run, or when a stage "
+                f"Night {interval.night} has no report yet. It appears when the last stage has run, or when a stage "
                 "fails; a night without data has none."
             )
         return HTMLResponse(store.read(found, PAGE), headers=HEADERS)
@@ -51,15 +53,15 @@ def report(dag_id: str, run: Annotated[DagRun, Depends(run_of)]) -> HTMLResponse
         return _note(str(error))
 
 
-def _report_of(store: Store, interval: str, run_id: str) -> Manifest | None:
-    """The newest report of this run; of the night, if another run did it."""
-    newest: Manifest | None = None
-    for number in reversed(store.versions(REPORT, interval)):
-        found = store.manifest(REPORT, interval, number)
-        if found.result.get("run_id") == run_id:
-            return found
-        newest = newest or found
-    return newest
+def _asked_about(run: DagRun, store: Store, model: str) -> Interval | None:
+    """The night whose version a promotion is about, where its run does not say it by its form."""
+    if (run.conf or {}).get("night"):
+        return None
+    nights = [event.extra["night"] for event in run.consumed_asset_events if "night" in (event.extra or {})]
+    if nights:
+        return interval_of(run, night=max(nights))
+    question = Question.find(store, model, None)
+    return question.candidate.interval if question else None
 
 
 def _note(text: str) -> HTMLResponse:

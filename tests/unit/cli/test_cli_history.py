@@ -42,6 +42,10 @@ def test_on_a_narrow_screen_the_seconds_have_a_table_of_their_own(
     assert max(map(len, lines)) <= 80
 
 
+def test_which_way_is_good_is_said(call: Call, nights_: list[PublishedNight]) -> None:
+    assert "Challenger and champion: ROC AUC; higher is better." in call("history", "flight_delays").out
+
+
 def test_json(call: Call, nights_: list[PublishedNight]) -> None:
     found = json.loads(call("history", "flight_delays", "--json", "--limit", "2").out)
     assert [one["night"] for one in found] == ["2013-06-27", "2013-06-28"]
@@ -66,11 +70,12 @@ def test_a_damaged_ledger_is_an_error(call: Call, nights_: list[PublishedNight])
 class TestStatus:
     def test_a_model_at_a_glance(self, call: Call, nights_: list[PublishedNight]) -> None:
         line = call("status").out.splitlines()[1].split()
-        assert line == ["✓", "flight_delays", "v2", "2013-06-27", "0.9214", "1", "2013-06-28", "refused"]
+        assert line == ["✓", "flight_delays", "v2", "2013-06-27", "AUC", "0.9214", "1", "2013-06-28", "refused"]
 
     def test_json(self, call: Call, nights_: list[PublishedNight]) -> None:
         (found,) = json.loads(call("status", "--json").out)
         assert (found["champion_version"], found["age"], found["last_verdict"]) == (2, 1, "refused")
+        assert (found["metric"], found["champion"]) == ("roc_auc", 0.9214)
 
     def test_a_hold_is_seen(self, call: Call, nights_: list[PublishedNight]) -> None:
         assert call("hold", "flight_delays", "--reason", "freeze", "--by", "ada").code == 0

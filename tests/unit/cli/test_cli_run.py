@@ -25,6 +25,7 @@ class Jobs:
         self.fail_at: tuple[str, NightshiftError] | None = None
         self.reused: set[str] = set()
         self.on_cluster: list[str] = []
+        self.standing = "accepted"
 
     def run_job(self, job: Job, *, python: str, on_line: Callable[[str], None], on_cluster: bool) -> StageResult:
         self.started.append(job)
@@ -34,7 +35,7 @@ class Jobs:
         on_line("a line of somebody else")
         if self.fail_at is not None and self.fail_at[0] == job.stage:
             raise self.fail_at[1]
-        summary = {"model_version": 3} if job.stage == "register" else {}
+        summary = {"model_version": 3, "standing": self.standing} if job.stage == "register" else {}
         return StageResult(
             job.stage, "succeeded", Ref(job.stage, "2013-06-27", 1, "d"), job.stage in self.reused, summary
         )
@@ -102,6 +103,17 @@ def test_a_failure_ends_the_night_with_its_exit_code_and_the_last_lines(call: Ca
     assert "working on it" in called.err
     assert called.err.index("working on it") < called.err.index("Error: 22 % of the rows")
     assert "Hint: look" in called.err
+
+
+def test_where_a_person_approves_the_night_ends_with_register_and_says_how(call: Call, jobs: Jobs, site: Path) -> None:
+    spec = site / "dags" / "models" / "flight_delays.yaml"
+    spec.write_text(spec.read_text() + "\napproval: manual\n")
+    called = call(*NIGHT)
+    assert called.code == 0, called.err
+    assert [job.stage for job in jobs.started] == list(STAGES[:-1])
+    assert "To approve it: nightshift promote flight_delays --version 3" in called.out
+    jobs.standing = "refused"
+    assert "To approve it" not in call(*NIGHT).out
 
 
 class TestOneStage:

@@ -23,6 +23,7 @@ from nightshift.deploy.targets import local, target_of
 from nightshift.deploy.targets.local import LocalTarget
 from nightshift.errors import DataError, InfraCheckFailed
 from nightshift.model.session import Scorer
+from nightshift.spec.deploy import LatencyBounds
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +60,10 @@ def test_a_model_with_other_bytes_is_not_loaded(judged: ModelFiles, tmp_path: Pa
     assert "the champion stays" in (caught.value.hint or "")
 
 
-def test_a_process_without_memory_fails_the_check(judged: ModelFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "MEMORY_MB", 100)
-    with pytest.raises(InfraCheckFailed, match="does not serve from a fresh process with 100 MB"):
-        LocalTarget().check(judged)
+def test_a_process_without_memory_fails_the_check(judged: ModelFiles) -> None:
+    with pytest.raises(InfraCheckFailed, match="does not serve from a fresh process with 100 MB") as caught:
+        LocalTarget().check(replace(judged, memory_mb=100))
+    assert "deploy.memory in the spec" in (caught.value.hint or "")
 
 
 def test_a_process_that_hangs_fails_the_check(judged: ModelFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,8 +165,16 @@ class StrangeChampion:
     ],
 )
 def test_too_slow_is_over_the_budget_or_half_as_slow_again_as_the_champion(latency: Latency, failed: list[str]) -> None:
-    checks = infra._speed(latency)
+    checks = infra._speed(latency, LatencyBounds())
     assert [check.name for check in checks if not check.passed] == failed
+
+
+def test_the_spec_says_how_slow_is_too_slow() -> None:
+    latency = Latency(500, 0.29, 51.0, 0.1)
+    wide = LatencyBounds.model_validate({"budget": "51ms", "versus_champion": 3})
+    assert all(check.passed for check in infra._speed(latency, wide))
+    tight = LatencyBounds.model_validate({"budget": "50ms", "versus_champion": 2.8})
+    assert [check.bound for check in infra._speed(latency, tight) if not check.passed] == [50.0, 0.28]
 
 
 class Bomb:

@@ -20,6 +20,7 @@ from nightshift.errors import InfraCheckFailed, StorageError
 from nightshift.ledger import Ledger, blessings
 from nightshift.plan import Trigger
 from nightshift.registry.aliases import Applied
+from nightshift.spec.deploy import Deploy
 from nightshift.stage import StageResult
 
 SECOND = FIRST + timedelta(days=1)
@@ -326,6 +327,28 @@ def test_a_slow_version_does_not_ship(tmp_path: Path, target: FakeTarget, regist
     assert [check.name for check in blessings.read(night.store, written).failed] == ["latency_champion"]
     target.found = CHECK
     assert deployed(night).summary["champion_version"] == 2
+
+
+def test_the_spec_bounds_what_a_version_may_take(tmp_path: Path, target: FakeTarget, registry: FakeRegistry) -> None:
+    night = a_night(tmp_path)
+    target.found = replace(CHECK, latency=Latency(500, 1.0, 3.0, None))
+    tight = {"latency": {"budget": "2ms"}, "memory": "512MB"}
+    strict = replace(
+        night,
+        plan=replace(night.plan, spec=night.plan.spec.model_copy(update={"deploy": Deploy.model_validate(tight)})),
+    )
+    with pytest.raises(InfraCheckFailed, match=r"at most 3\.00 ms, over the budget of 2 ms") as caught:
+        deployed(strict)
+    assert "deploy.latency" in (caught.value.hint or "")
+    assert target.checked[0].memory_mb == 512
+    assert champion_version(night) is None
+    assert deployed(night).summary["champion_version"] == 1
+    assert target.checked[1].memory_mb == 4096
+    found = [night.store.manifest("infra", night.plan.interval.key, number).result for number in (1, 2)]
+    assert [(one["verdict"], one["deploy"]["memory"], one["deploy"]["latency"]["budget"]) for one in found] == [
+        ("failed", "512MB", "2ms"),
+        ("passed", "4GB", "50ms"),
+    ]
 
 
 def test_a_damaged_champion_does_not_keep_its_successor_away(

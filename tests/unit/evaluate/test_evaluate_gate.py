@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nightshift.evaluate.gate import Anchor, Comparison, FairnessGap, Gains, SliceGain, judge, share_promoted
 from nightshift.evaluate.paired import Difference
-from nightshift.spec.models import Gates
+from nightshift.spec.gates import Gates
 
 GATES = Gates(minimum=0.8)
 BASELINES = {
@@ -248,7 +248,7 @@ def test_nothing_further_below_than_the_margin_ever_replaces_the_champion(
     found = judge(GOOD, BASELINES, against(value, error, log_loss=gain(loss), age=age), gates)
     if found.status == "succeeded":
         assert value >= -margin
-        assert loss >= -gates.versus_champion.log_loss_margin
+        assert loss >= -gates.margins.second
         assert found.verdict in ("better", "not_worse") or (found.refresh and age > 30)
     assert found.refresh <= (found.status == "succeeded")
 

@@ -93,6 +93,18 @@ def test_a_sure_mistake_costs_much_but_not_everything() -> None:
     assert losses.tolist() == [-math.log(2.0**-23)] * 2 + [0.0, 0.0]
 
 
+def test_each_tenth_of_the_rows_is_a_bin_of_its_own() -> None:
+    """Neighbouring bins are off in opposite directions, and the row at the edge is off against its bin: a row that is put
+    elsewhere adds with the other sign."""
+    scores = np.arange(101.0)
+    places = np.minimum(scores // 10, 9).astype(int)
+    signs = np.where(places % 2 == 0, 1.0, -1.0)
+    at_edge = (scores % 10 == 0) & (scores > 0)
+    distances = np.where(at_edge, -0.5, 1.0)
+    distances[[30, 60, 70]] = 0.0  # which side of 0.3, 0.6 and 0.7 a row is on, float64 does not say
+    assert calibration_losses(scores - signs * distances, scores).tolist() == distances.tolist()
+
+
 def test_the_calibration_error_of_a_known_case() -> None:
     """Two bins: 0.2 where half are positive, 0.8 where all are: 0.3 and 0.2 off."""
     labels, scores = np.array([0, 1] * 10 + [1] * 20), np.array([0.2] * 20 + [0.8] * 20)

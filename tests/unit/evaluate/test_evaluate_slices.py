@@ -9,16 +9,26 @@ import pyarrow as pa
 import pytest
 
 from nightshift.errors import DataError
-from nightshift.evaluate.slices import SLICE_VALUES, described, fairness_gap, slice_gains, slices_of
-from nightshift.spec.models import Fairness
+from nightshift.evaluate.gate import SliceGain
+from nightshift.evaluate.slices import SLICE_VALUES, Slice, described, fairness_gap, slice_gains, slices_of
+from nightshift.evaluate.task import Judged
+from nightshift.evaluate.tasks import Binary
+from nightshift.spec.gates import Fairness
+
+BINARY = Binary()
+
+
+def gains_of(found: list[Slice], *rows: np.ndarray) -> tuple[SliceGain, ...]:
+    """Labels, challenger, champion, days."""
+    return slice_gains(found, *rows, task=BINARY, metric="roc_auc", confidence=0.95)
 
 
 def sliced(labels: np.ndarray, values: list[object], champion: np.ndarray | None = None) -> list[dict[str, Any]]:
     scores = np.linspace(0, 1, len(labels))
     found = slices_of(pa.table({"lane": values}), ["lane"])
     days = np.arange(len(labels)) % 5
-    gains = () if champion is None else slice_gains(found, labels, scores, champion, days, confidence=0.95)
-    return described(found, labels, scores, champion, gains)
+    gains = () if champion is None else gains_of(found, labels, scores, champion, days)
+    return described(found, Judged(labels, scores), champion, gains, task=BINARY, metrics=("roc_auc", "log_loss"))
 
 
 def test_slices_come_largest_first_and_small_ones_have_no_auc() -> None:
@@ -53,7 +63,7 @@ def test_the_more_slices_are_judged_the_wider_each_interval() -> None:
     for count in (1, 2, 6):
         values = [str(number * count // 6000) for number in range(6000)]
         found = slices_of(pa.table({"lane": values}), ["lane"])
-        judged = slice_gains(found, labels, ours, theirs, days, confidence=0.95)
+        judged = gains_of(found, labels, ours, theirs, days)
         widths.append(judged[0].gain.confidence)
         assert len(judged) == count
     assert widths == pytest.approx([0.95, 0.975, 1 - 0.05 / 6])
@@ -62,14 +72,14 @@ def test_the_more_slices_are_judged_the_wider_each_interval() -> None:
 def test_a_slice_of_one_day_is_not_judged() -> None:
     labels = np.arange(600) % 2
     found = slices_of(pa.table({"lane": ["air"] * 600}), ["lane"])
-    assert slice_gains(found, labels, labels, labels, np.zeros(600, int), confidence=0.95) == ()
+    assert gains_of(found, labels, labels, labels, np.zeros(600, int)) == ()
 
 
 def test_many_values_are_cut_to_the_largest() -> None:
     labels = np.arange(200) % 2
     found = sliced(labels, [str(number // 2) if number < 180 else "most" for number in range(200)])
     assert len(found) == SLICE_VALUES
-    assert found[0]["value"] == "most"
+    assert (found[0]["column"], found[0]["value"]) == ("lane", "most")
 
 
 def test_a_slice_column_that_is_not_there_is_named() -> None:
@@ -97,8 +107,9 @@ def test_the_gap_between_groups(metric: str, gap: float, highest: Any, lowest: A
 
 def test_one_group_is_not_compared_with_itself() -> None:
     labels = np.arange(600) % 2
-    found = fairness_gap(pa.table({"group": ["a"] * 600}), labels, labels == 1, Fairness(attribute="group"))
-    assert found.gap is None
+    table = pa.table({"group": ["a"] * 598 + ["b"] * 2})
+    found = fairness_gap(table, labels, labels == 1, Fairness(attribute="group"))
+    assert (found.gap, found.small) == (None, ("b",))
 
 
 def test_an_attribute_that_is_not_there_is_named() -> None:

@@ -145,26 +145,27 @@ def test_a_champion_that_needs_a_column_the_holdout_lacks_stays(tmp_path: Path) 
 
 def test_rows_that_the_champion_learned_from_are_left_out(tmp_path: Path) -> None:
     """A champion with a shorter holdout has seen the first days of the challenger's."""
-    short = small_spec(window={"train": "7d", "holdout": "1d"})
+    short, long = (small_spec(window={"train": "7d", "holdout": days}) for days in ("2d", "4d"))
     promote(trained_night(tmp_path, plan=small_plan(tmp_path, FIRST, spec=short)), 1)
-    night, result = evaluated(tmp_path, SECOND)
+    night, result = trained_night(tmp_path, plan=small_plan(tmp_path, SECOND, spec=long)).run(evaluate)
     found = evaluation_of(night)
     assert result.summary["verdict"] != "not_comparable"
-    assert (found["champion"]["rows"], found["champion"]["rows_left_out"]) == (500, 250)
-    assert found["champion"]["challenger_on_same_rows"]["rows"] == 500
+    assert (found["champion"]["rows"], found["champion"]["rows_left_out"]) == (750, 250)
+    assert found["champion"]["challenger_on_same_rows"]["rows"] == 750
     assert night.store.read_table(night.io.given("evaluate"), "scores").column("__champion").null_count == 250
 
 
 def test_a_champion_that_has_seen_every_row_is_not_compared(tmp_path: Path) -> None:
-    recent = small_spec(
-        label={"column": "days_late", "positive": ">= 1", "delay": "0d"}, window={"train": "7d", "holdout": "1d"}
+    window = {"train": "7d", "holdout": "2d"}
+    recent, spec = (
+        small_spec(label={"column": "days_late", "positive": ">= 1", "delay": delay}, window=window)
+        for delay in ("0d", "2d")
     )
     promote(trained_night(tmp_path, plan=small_plan(tmp_path, SECOND, spec=recent)), 1)
-    spec = small_spec(window={"train": "7d", "holdout": "1d"})
     _, result = trained_night(tmp_path, plan=small_plan(tmp_path, SECOND, spec=spec)).run(evaluate)
     assert (result.status, result.summary["verdict"]) == ("refused", "not_comparable")
     assert result.reason is not None
-    assert "no rows lie after 2024-03-02" in result.reason
+    assert "no rows lie after 2024-03-01" in result.reason
 
 
 def test_a_champion_whose_file_was_changed_is_not_loaded(tmp_path: Path) -> None:
@@ -269,14 +270,20 @@ def test_a_waiver_lets_a_refused_challenger_go_on_and_says_so(tmp_path: Path) ->
     assert json.loads(night.store.read(stored, "evaluation.json"))["waived_by"]["entry"] == 2
 
 
-def test_a_holdout_that_is_too_short_by_the_spec_judges_nothing(tmp_path: Path) -> None:
+def test_a_holdout_with_a_silent_day_judges_nothing(tmp_path: Path) -> None:
+    """As of a source that is silent at weekends."""
     champion_of(tmp_path)
-    spec = small_spec(gates={"minimum": 0.7})
-    _, result = trained_night(tmp_path, plan=small_plan(tmp_path, SECOND, spec=spec)).run(evaluate)
+    spec = small_spec(gates={"minimum": 0.7, "versus_champion": {"least": {"days": 3}}})
+
+    def without_the_last_day(columns: dict[str, Any]) -> dict[str, Any]:
+        return {name: values[:500] for name, values in columns.items()}
+
+    night = trained_night(tmp_path, plan=small_plan(tmp_path, SECOND, spec=spec), holdout=without_the_last_day)
+    _, result = night.run(evaluate)
     assert (result.status, result.summary["verdict"]) == ("refused", "not_comparable")
     assert result.reason == (
-        "It cannot be compared with champion v1: the holdout has 3 days with rows that neither has learned from, and it "
-        "takes 14; make window.holdout longer, or see gates.versus_champion.least. Champion v1 stays."
+        "It cannot be compared with champion v1: the holdout has 2 days with rows that neither has learned from, and it "
+        "takes 3; make window.holdout longer, or see gates.versus_champion.least. Champion v1 stays."
     )
 
 

@@ -34,9 +34,9 @@ class Lab:
             "prepare": "rides.sql",
             "label": {"column": "late", "positive": ">= 1", "delay": "1d"},
             "features": {"numeric": ["km"]},
-            "window": {"train": "2d", "holdout": "1d"},
+            "window": {"train": "1d", "holdout": "2d"},
             "training": {"engine": "xgboost"},
-            "gates": {"minimum": 0.5},
+            "gates": {"minimum": 0.5, "versus_champion": {"least": {"days": 2}}},
             "quarantine": {"max_fraction": 0.5},
         }
     )

@@ -34,7 +34,7 @@ SPEC: dict[str, Any] = {
     "features": {"numeric": ["weight"]},
     "window": {"train": "7d", "holdout": "3d"},
     "training": {"engine": "xgboost"},
-    "gates": {"minimum": 0.6},
+    "gates": {"minimum": 0.6, "versus_champion": {"least": {"days": 2}}},
 }
 INGESTED = Ref("ingest", "2024-05-04", 1, "aa")
 
@@ -234,7 +234,7 @@ def test_a_job_line_is_made_to_be_read(plan: Plan) -> None:
 
 
 def test_planning_again_keeps_the_run_and_takes_the_spec_of_today(plan: Plan, settings: Settings) -> None:
-    spec = ModelSpec.model_validate({**SPEC, "gates": {"minimum": 0.7}})
+    spec = ModelSpec.model_validate({**SPEC, "gates": {"minimum": 0.7, "versus_champion": {"least": {"days": 2}}}})
     moved = replace(settings, storage="file:///elsewhere", env="prod", threads=7, mlflow_uri="sqlite:////new.db")
     again = replan(plan, spec, moved)
     assert (again.interval, again.run_id, again.trigger) == (plan.interval, plan.run_id, plan.trigger)

@@ -64,7 +64,7 @@ def test_graph_has_only_known_operators_and_nothing_of_the_clock(model: Any) -> 
     assert [value.name for value in graph.graph.output] == ["probability", "label"]
     assert sum(node.op_type == "TreeEnsembleClassifier" for node in graph.graph.node) == 1
     assert not graph.doc_string
-    assert not graph.metadata_props
+    assert {entry.key: entry.value for entry in graph.metadata_props} == {"nightshift.task": "binary"}
 
 
 def test_the_same_model_gives_the_same_bytes(model: Any) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nightshift.errors import DataError, ParityError
 from nightshift.model.booster import feature_matrix
 from nightshift.model.parity import TOLERANCE, compare
+from nightshift.spec.values import Task
 
 PROBABILITIES = st.lists(st.floats(0, 1, width=32), max_size=40).map(lambda values: np.array(values, np.float32))
 
@@ -44,6 +45,98 @@ def test_labels_may_differ_only_next_to_the_threshold() -> None:
 
     assert near.holds
     assert far.label_mismatches == 1
+
+
+@pytest.mark.parametrize(
+    ("reference", "times", "beyond"), [(0.0, 1, 0), (1e5, 0.99, 0), (1e5, 1.01, 1), (-1e5, 0.99, 0)]
+)
+def test_what_is_allowed_grows_with_the_reference_and_is_allowed_itself(
+    reference: float, times: float, beyond: int
+) -> None:
+    allowed = TOLERANCE * max(1.0, abs(reference))
+    found = compare(np.array([reference]), np.array([reference + times * allowed]), task="regression")
+    assert (found.beyond, found.holds) == (beyond, not beyond)
+
+
+def test_near_nothing_it_is_allowed_that_of_one() -> None:
+    for reference in (0.0, 0.001, 1.0):
+        assert compare(np.array([reference]), np.array([reference + 0.9 * TOLERANCE]), threshold=0.5).holds
+        assert compare(np.array([reference]), np.array([reference + 1.9 * TOLERANCE]), threshold=0.5).beyond == 1
+
+
+def test_a_score_at_the_threshold_is_positive_on_both_sides() -> None:
+    """One side is at the threshold, the other far from it: only a side that is below has another label."""
+    for one, other, mismatches in ((0.5, 0.6, 0), (0.6, 0.5, 0), (0.5, 0.4, 0), (0.4, 0.5, 1)):
+        assert compare(np.array([one]), np.array([other]), threshold=0.5).label_mismatches == mismatches
+
+
+def test_scores_are_compared_as_float64() -> None:
+    """In float32 the two would be the same number."""
+    assert compare(np.array([1.0]), np.array([1.0 + 1e-9]), threshold=0.5).max_diff == pytest.approx(1e-9, rel=1e-3)
+    assert compare(np.array([1], np.int64), np.array([1.25]), threshold=0.5).max_diff == 0.25
+
+
+def test_next_to_the_threshold_is_as_near_as_the_tolerance_and_no_further() -> None:
+    for reference, mismatches in ((TOLERANCE, 0), (1.01 * TOLERANCE, 1)):
+        found = compare(np.array([reference]), np.array([-1.0]), threshold=0.0)
+        assert found.label_mismatches == mismatches
+
+
+# -- several classes, and numbers ---------------------------------------------------------------------------------------
+
+
+def test_rows_of_several_classes_are_counted_once_and_the_worst_is_named() -> None:
+    left = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]])
+    right = left.copy()
+    right[1] += [0.0, -0.001, 0.001]
+    right[2] += [0.05, 0.05, -0.1]
+    found = compare(left, right, task="multiclass")
+    assert (found.rows, found.beyond, found.worst_row, found.label_mismatches) == (3, 2, 2, 0)
+    assert found.max_diff == pytest.approx(0.1)
+    assert found.threshold is None
+    assert compare(left, left, task="multiclass").holds
+    nothing = compare(np.zeros((0, 3)), np.zeros((0, 3)), task="multiclass")
+    assert (nothing.rows, nothing.holds, nothing.worst_row, nothing.max_diff) == (0, True, None, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "mismatches"),
+    [
+        ([0.5, 0.3, 0.2], [0.3, 0.5, 0.2], 1),
+        ([0.4, 0.4, 0.2], [0.4, 0.2, 0.4], 0),  # the first of equals on both sides
+        ([0.4, 0.4, 0.2], [0.2, 0.4, 0.4], 0),  # the other of two that the reference calls equal
+        ([TOLERANCE, 0.0, 0.0], [0.0, TOLERANCE, 0.0], 0),
+        ([1.01 * TOLERANCE, 0.0, 0.0], [0.0, TOLERANCE, 0.0], 1),
+        ([0.2, 0.3, 0.5], [0.5, 0.3, 0.2], 1),
+    ],
+)
+def test_the_class_that_is_called_may_differ_only_where_two_are_equally_probable(
+    left: list[float], right: list[float], mismatches: int
+) -> None:
+    row = [0.1, 0.1, 0.8]
+    found = compare(np.array([row, left, row]), np.array([row, right, row]), task="multiclass")
+    assert found.label_mismatches == mismatches
+
+
+def test_numbers_have_no_label_that_could_differ() -> None:
+    found = compare(np.array([0.4, 12.0]), np.array([0.6, -12.0]), task="regression")
+    assert (found.beyond, found.label_mismatches, found.holds) == (2, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("task", "shape"), [("multiclass", (2,)), ("multiclass", (2, 3, 1)), ("binary", (2, 2)), ("regression", (2, 1))]
+)
+def test_scores_of_another_form_than_the_task_has_are_refused(task: Task, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ParityError, match="gave shapes"):
+        compare(np.zeros(shape), np.zeros(shape), task=task, threshold=0.5)
+
+
+def test_a_disagreement_says_what_to_do() -> None:
+    with pytest.raises(ParityError) as caught:
+        compare(np.array([0.1]), np.array([0.9]), threshold=0.5).require()
+    assert "must not ship" in (caught.value.hint or "")
+    assert caught.value.message.startswith("the ONNX graph and the trained model disagree: 1 of 1 rows")
+    assert "row 0), 1 labels differ at threshold 0.5." in caught.value.message
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

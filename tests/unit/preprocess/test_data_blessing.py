@@ -22,7 +22,7 @@ from nightshift.ledger import blessings
 from nightshift.ledger.blessings import Check, WaivedBy
 from nightshift.plan import Plan
 from nightshift.preprocess.blessing import bless, condense, judge
-from nightshift.preprocess.history import History, NightStats, earlier_nights
+from nightshift.preprocess.history import STATS, History, NightStats, earlier_nights
 from nightshift.preprocess.prepared import LABEL, TIME
 from nightshift.storage import Manifest, Store
 
@@ -339,6 +339,28 @@ def test_a_failed_night_names_every_check_and_publishes_nothing(tmp_path: Path) 
     assert caught.value.exit_code == 65
     assert not caught.value.retryable
     assert store.latest("preprocess", "2013-07-14") is None
+
+
+def test_a_failed_verdict_is_kept_as_evidence_each_time_and_waived_ones_are_not(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    train, holdout = clean()
+    given = (copied(train), flipped(copied(holdout), 0.2))
+    for times in (1, 2):
+        with pytest.raises(DataNotBlessed) as caught:
+            blessed(store, given)
+        kept = store.latest(blessings.UNBLESSED, "2013-07-14")
+        assert kept is not None
+        assert kept.version == times
+    verdict = blessings.read(store, kept)
+    assert (verdict.kind, verdict.verdict, verdict.waived_by) == ("data", "failed", None)
+    assert [check.name for check in verdict.failed] == kept.result["checks_failed"]
+    assert all(check.text in caught.value.message for check in verdict.failed[:12])
+    assert verdict.evidence == f"{blessings.UNBLESSED}/2013-07-14/{STATS}"
+    assert store.read(kept, STATS)
+    assert earlier_nights(store, a_plan(), "preprocess").nights == {}
+    waiver = WaivedBy(entry=1, by="ada", reason="a strike", expires="2999-01-01")
+    blessed(store, given, waiver=waiver)
+    assert store.versions(blessings.UNBLESSED, "2013-07-14") == [1, 2]
 
 
 def test_one_row_in_both_windows_is_refused(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_the_newest_nights_before_this_one_count_newest_first(store: Store) -> N
     found = earlier_nights(store, PLAN, "preprocess")
     assert list(found.nights) == [f"2013-07-{13 - place:02d}" for place in range(NIGHTS)]
     assert found.strengths("temp") == [pytest.approx(0.51 + place / 100) for place in range(NIGHTS)]
-    assert found.positives() == [0.2] * NIGHTS
+    assert found.measures("binary") == [[0.2]] * NIGHTS
     assert found.strengths("unheard") == []
 
 

@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from nightshift.preprocess.leakage import FEWEST, Window, auc, strengths
-from nightshift.preprocess.shift import Labels, Strength, check_labels, check_strength, check_unseen, cohens_h
+from nightshift.preprocess.label_shift import Labels, check_labels, cohens_h
+from nightshift.preprocess.leakage import FEWEST, Window, auc, strength, strengths
+from nightshift.preprocess.shift import Strength, check_strength, check_unseen
 from nightshift.spec.data_checks import DataChecks
+from nightshift.spec.models import Label
 
+LATE = Label(column="late", positive="== yes")
 ROWS = 4 * FEWEST
 
 
@@ -37,6 +40,16 @@ def test_ranks_alone_count_and_turning_round_mirrors(seed: int, levels: int) -> 
     assert found is not None
     assert auc(np.exp(values / 10) + 5, positive) == pytest.approx(found)
     assert auc(-values, positive) == pytest.approx(1 - found)
+
+
+def test_whichever_way_it_points_it_is_as_strong() -> None:
+    values, positive = drawn(3, 9)
+    expected = pytest.approx(roc_auc_score(positive, values))
+    assert strength("binary", values, positive) == strength("binary", -values, positive) == expected
+    assert strength("regression", values, values) == strength("regression", values, -values) == pytest.approx(1)
+    classes = np.arange(6 * FEWEST) % 3
+    # Of three classes in a row, the values tell the outer ones from the rest and the middle one not at all.
+    assert strength("multiclass", classes.astype(float), classes) == pytest.approx((1 + 0.5 + 1) / 3)
 
 
 def test_few_rows_of_a_class_say_nothing() -> None:
@@ -84,8 +97,8 @@ def test_the_distance_of_shares_is_a_distance(one: float, other: float) -> None:
 
 
 def test_labels_are_compared_only_where_there_are_enough() -> None:
-    assert list(check_labels(Labels(49, 10, 60), Labels(1000, 900, 14), [0.9], DataChecks(), "late")) == []
-    [check] = check_labels(Labels(1000, 100, 60), Labels(1000, 900, 14), [], DataChecks(), "late")
+    assert list(check_labels(Labels(49, (10,), 60), Labels(1000, (900,), 14), [[0.9]], DataChecks(), LATE)) == []
+    [check] = check_labels(Labels(1000, (100,), 60), Labels(1000, (900,), 14), [], DataChecks(), LATE)
     assert not check.passed
     assert check.text.startswith(
         "late: 90.0% of the holdout are positive, 10.0% of the training window, which is 1.85 as Cohen's h"
@@ -93,11 +106,11 @@ def test_labels_are_compared_only_where_there_are_enough() -> None:
 
 
 def test_labels_of_short_windows_may_move_further() -> None:
-    train = Labels(1000, 120, 60)
+    train = Labels(1000, (120,), 60)
     for days, passed in ((14, False), (3, True)):
-        [check] = check_labels(train, Labels(1000, 430, days), [], DataChecks(), "late")
+        [check] = check_labels(train, Labels(1000, (430,), days), [], DataChecks(), LATE)
         assert check.passed == passed
-    [holdout, history] = check_labels(Labels(1000, 430, 7), Labels(1000, 430, 14), [0.12], DataChecks(), "late")
+    [holdout, history] = check_labels(Labels(1000, (430,), 7), Labels(1000, (430,), 14), [[0.12]], DataChecks(), LATE)
     assert (holdout.passed, history.passed, history.bound) == (True, True, 0.9)
 
 

@@ -150,7 +150,7 @@ class TestContent:
         from nightshift.report.evaluation import Evaluation
 
         read = Evaluation.read(evidence)
-        assert (read.champion_version, read.champion_auc, read.obstacle) == (7, None, "no rows lie after 2013-06-20")
+        assert (read.champion_version, read.champion, read.obstacle) == (7, None, "no rows lie after 2013-06-20")
 
 
 class TestFailedNight:

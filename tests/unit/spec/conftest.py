@@ -31,7 +31,7 @@ features:
   numeric: [price, distance]
   categorical: [country]
   forbidden: [delivered_at]
-window: {train: 30d, holdout: 7d}
+window: {train: 30d, holdout: 14d}
 training:
   engine: xgboost
   params: {n_estimators: 50}

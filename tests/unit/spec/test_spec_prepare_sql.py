@@ -19,7 +19,7 @@ SPEC = ModelSpec.model_validate(
         "prepare": "orders.sql",
         "label": {"column": "late", "positive": "== yes"},
         "features": {"numeric": ["price"], "categorical": ["country"], "forbidden": ["delivered_at", "late"]},
-        "window": {"train": "30d", "holdout": "7d"},
+        "window": {"train": "30d", "holdout": "14d"},
         "training": {"engine": "xgboost"},
         "gates": {"minimum": 0.5, "slices": ["country"], "fairness": {"attribute": "country"}},
     }

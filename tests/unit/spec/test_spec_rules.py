@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from pydantic import ValidationError
 
 from nightshift.errors import SpecError
+from nightshift.plan import stages_of
 from nightshift.spec.models import Features, FilesSource, FilesTable, Label, ModelSpec, PackageTable
 
 Load = Callable[..., ModelSpec]
@@ -129,7 +131,7 @@ def test_good_positive_classes(positive: str) -> None:
         ("  numeric: []\n  categorical: []", "features: there is no feature"),
         ("  numeric: [price, price]", "features.numeric[1]: price is listed twice, first as features.numeric[0]"),
         ("  numeric: [price]\n  categorical: [price]", "features.categorical[0]: price is listed twice"),
-        ("  numeric: [label]", "label is the name of an output of every model"),
+        ("  numeric: [label]", "label is the name of an output of every binary model"),
         ("  numeric: [2nd]", "features.numeric[0]: '2nd' is not allowed"),
         (
             "  numeric: [price]\n  transforms: {price: [{kind: impute, strategy: constant}]}",
@@ -259,3 +261,24 @@ def test_good_places() -> None:
     assert FilesTable(kind="files", uri="/data/100%%/x.parquet")
     assert FilesTable(kind="files", uri="data/*", format="csv")
     assert PackageTable(kind="package", package="a.b", file="data/x..y.csv")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("approval: maybe", "approval: 'maybe' is not allowed"),
+        ("approval_timeout: 1d", "approval_timeout: nothing waits for an answer with approval: auto"),
+        ("approval: manual\napproval_timeout: 0h", "approval_timeout: nobody can answer at once"),
+        ("approval: manual\napproval_timeout: soon", "approval_timeout: 'soon' is not a duration"),
+    ],
+)
+def test_approval(load: Load, keys: str, said: str) -> None:
+    assert said in refused(load, SOURCE, f"{SOURCE}\n{keys}")
+
+
+def test_good_approval(load: Load) -> None:
+    spec = load((SOURCE, f"{SOURCE}\napproval: manual\napproval_timeout: 12h"))
+    assert (spec.approval, spec.approval_timeout) == ("manual", timedelta(hours=12))
+    assert load((SOURCE, SOURCE)).approval == "auto"
+    assert stages_of(load((SOURCE, SOURCE)))[-1] == "deploy"
+    assert stages_of(spec)[-1] == "register"

@@ -140,6 +140,7 @@ def documented() -> dict[str, dict[str, Any]]:
         "versus_champion": defs["VersusChampion"],
         "least": defs["Least"],
         "fairness": defs["Fairness"],
+        "latency": defs["LatencyBounds"],
     }
     for name in (
         "quarantine",

@@ -31,7 +31,7 @@ def test_good_parameters_pass() -> None:
         ("max_dept", 4, "max_dept is no parameter.*did you mean max_depth"),
         ("eta", 0.1, "write learning_rate"),
         ("nthreads", 2, "did you mean nthread?.*NIGHTSHIFT_THREADS"),
-        ("objective", "reg:squarederror", "always binary:logistic"),
+        ("objective", "rank:ndcg", "one of binary:logistic, multi:softprob"),
         ("seed", 1, "set training.seed"),
         ("zzz", 1, "Allowed: n_estimators, max_depth"),
         ("n_estimators", 0, "0 is not a whole number from 1"),
@@ -43,7 +43,7 @@ def test_good_parameters_pass() -> None:
         ("subsample", 1.5, "at most 1"),
         ("min_child_weight", -1, "is not a number at least 0"),
         ("min_child_weight", float("inf"), "is not a number at least 0"),
-        ("base_score", 1, "above 0 and below 1"),
+        ("base_score", float("inf"), "a finite number"),
         ("grow_policy", "random", "one of depthwise, lossguide"),
     ],
 )

@@ -37,7 +37,7 @@ SPEC: dict[str, Any] = {
     "features": {"numeric": ["weight", "unused"], "categorical": ["lane"]},
     "window": {"train": "7d", "holdout": "3d"},
     "training": {"engine": "xgboost", "params": {"n_estimators": 20, "max_depth": 3, "subsample": 0.7}},
-    "gates": {"minimum": 0.6},
+    "gates": {"minimum": 0.6, "versus_champion": {"least": {"days": 2}}},
 }
 TRANSFORMS = Transforms(
     (NumericColumn("weight", (Impute(1.0),)), NumericColumn("unused")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pytest
 
 from nightshift.errors import ValidationFailed
 from nightshift.plan import Interval, Plan
-from nightshift.spec.models import Label, ModelSpec, Volume
+from nightshift.spec.models import Label, ModelSpec, Volume, Window
 from nightshift.validate.labels import require_labels, unknown_labels, window_labels
 from nightshift.validate.neighbours import check_schema, check_volume
 from nightshift.validate.statistics import column_statistics, label_counts
@@ -73,11 +74,12 @@ def a_plan() -> Plan:
             "prepare": "rides.sql",
             "label": {"column": "late", "positive": ">= 1", "delay": "1d"},
             "features": {"numeric": ["km"]},
-            "window": {"train": "2d", "holdout": "1d"},
+            "window": {"train": "2d", "holdout": "14d"},
             "training": {"engine": "xgboost"},
             "gates": {"minimum": 0.5},
         }
     )
+    spec = spec.model_copy(update={"window": Window.model_validate({"train": "2d", "holdout": "1d"})})
     interval = Interval(datetime(2024, 3, 4, tzinfo=UTC), datetime(2024, 3, 5, tzinfo=UTC))
     return Plan(spec, interval, "file:///nowhere", "test", "", "r", "test", 1, "x")
 
@@ -168,3 +170,38 @@ def test_an_outcome_in_words():
         "expectations[0]", "expect_x", "km", "between 0 and 9", 0.99, False, rows=200, failed=5, samples=(10, 11)
     )
     assert outcome.in_words() == "km: between 0 and 9: 5 of 200 rows fail (2.50%, 1.00% may), such as 10, 11"
+
+
+def test_every_class_is_needed_in_both_windows():
+    label = {"column": "late", "task": "multiclass", "classes": ["a", "b", "c"], "delay": "1d"}
+    plan = a_plan()
+    spec = plan.spec.model_copy(update={"label": Label.model_validate(label)})
+    plan = replace(plan, spec=spec)
+    all_three = {"labelled": 9, "unlabelled": 1, "class.a": 3, "class.b": 3, "class.c": 3}
+    no_b = {**all_three, "class.b": 0, "class.a": 6}
+
+    def days(train: dict[str, int], holdout: dict[str, int]) -> dict[str, dict[str, int]]:
+        counted = {1: train, 2: no_b, 3: holdout}
+        return window_labels(plan, {Interval.of_day(date(2024, 3, day)): found for day, found in counted.items()})
+
+    assert require_labels(plan, days(all_three, all_three)) == []
+    with pytest.raises(
+        ValidationFailed, match=r"the train window .* has no row of b \(label.classes\): 18 rows in 2 days"
+    ):
+        require_labels(plan, days(no_b, all_three))
+    with pytest.raises(ValidationFailed, match=r"the holdout window .* has no row of b"):
+        require_labels(plan, days(all_three, no_b))
+
+
+def test_numbers_need_only_to_be_there():
+    plan = a_plan()
+    spec = plan.spec.model_copy(update={"label": Label.model_validate({"column": "late", "task": "regression"})})
+    plan, known, none = replace(plan, spec=spec), {"labelled": 9, "unlabelled": 1}, {"labelled": 0, "unlabelled": 10}
+
+    def days(holdout: dict[str, int]) -> dict[str, dict[str, int]]:
+        counted = {1: known, 2: none, 3: holdout, 4: holdout}
+        return window_labels(plan, {Interval.of_day(date(2024, 3, day)): found for day, found in counted.items()})
+
+    assert require_labels(plan, days(known)) == []
+    with pytest.raises(ValidationFailed, match=r"the holdout window .* has no labelled row"):
+        require_labels(plan, days(none))

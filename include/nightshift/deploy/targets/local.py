@@ -12,7 +12,6 @@ from nightshift.deploy.target import InfraCheck, ModelFiles
 from nightshift.errors import InfraCheckFailed
 
 TIMEOUT_S = 120
-MEMORY_MB = 4096
 # No credentials: a model that is loaded for the first time gets to see nothing it could use.
 ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
@@ -27,8 +26,10 @@ class LocalTarget:
         command = [
             sys.executable, "-m", "nightshift.deploy.fresh_load",
             "--model", str(files.graph), "--digest", files.digest, "--golden", str(files.golden),
-            "--threshold", repr(files.threshold), "--memory-mb", str(MEMORY_MB), "--calls", str(files.calls),
+            "--memory-mb", str(files.memory_mb), "--calls", str(files.calls),
         ]  # fmt: skip
+        if files.threshold is not None:
+            command += ["--threshold", repr(files.threshold)]
         if files.champion is not None:
             command += ["--champion", str(files.champion), "--champion-digest", str(files.champion_digest)]
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
@@ -48,8 +49,9 @@ class LocalTarget:
             ) from error
         if done.returncode != 0:
             raise InfraCheckFailed(
-                f"the model does not serve from a fresh process with {MEMORY_MB} MB: {_last_words(done)}.",
-                hint="the version is registered, but nothing was promoted; the champion stays",
+                f"the model does not serve from a fresh process with {files.memory_mb} MB: {_last_words(done)}.",
+                hint="the version is registered, but nothing was promoted; the champion stays. If it needs more memory "
+                "by right: deploy.memory in the spec",
             )
         told = json.loads(done.stdout)
         latency = told.pop("latency")

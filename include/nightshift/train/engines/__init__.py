@@ -24,7 +24,8 @@ class Fitted:
         params: The parameters it was trained with, defaults of this package included.
         trees: Number of trees.
         gains: Total gain of every feature, ``[F]``.
-        threshold: Probability from which a row is positive, a float32: the spec's, or found on the training rows.
+        threshold: Probability from which a row is positive, a float32: the spec's, or found on the training rows;
+            None where the label is not binary.
         seconds: How long the training itself took, after reading.
     """
 
@@ -34,12 +35,12 @@ class Fitted:
     params: dict[str, int | float | str | bool]
     trees: int
     gains: np.ndarray[Any, Any]
-    threshold: float
+    threshold: float | None
     seconds: float
 
 
 class Engine(Protocol):
-    """Something that learns a probability."""
+    """Something that learns a probability, the probabilities of classes, or a number."""
 
     name: str
 

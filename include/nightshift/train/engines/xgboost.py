@@ -6,8 +6,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from nightshift.spec.models import Training
-from nightshift.spec.xgboost_params import Value
+from nightshift.spec.models import Label, Training
+from nightshift.spec.xgboost_params import OBJECTIVES, Value
 from nightshift.train.engines import Fitted
 from nightshift.train.threshold import Ranking, threshold_of
 from nightshift.train.window import TrainingWindow
@@ -20,8 +20,14 @@ log = logging.getLogger(__name__)
 
 PROGRESS_LINES = 8
 DEFAULT_TREES = 100
-# What a spec cannot change; every engine of this name trains with the same.
-FIXED: dict[str, Value] = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist"}
+# What is logged while an objective is learned.
+LOSSES = {
+    "binary:logistic": "logloss",
+    "multi:softprob": "mlogloss",
+    "reg:squarederror": "rmse",
+    "reg:absoluteerror": "mae",
+    "reg:pseudohubererror": "mphe",
+}
 
 
 class XGBoost:
@@ -34,16 +40,18 @@ class XGBoost:
         import xgboost
 
         features, labels = window.arrays()
-        window.announce(self.name, int(labels.sum()), f"{threads} threads")
+        task = window.label.task
+        window.announce(self.name, described(window.label, int(labels.sum())), f"{threads} threads")
         began = time.monotonic()
         params = params_of(training)
+        fixed = fixed_of(window.label, training)
         trees = int(params["n_estimators"])
         matrix = xgboost.QuantileDMatrix(features, labels, max_bin=int(params.get("max_bin", 256)), nthread=threads)
-        watch = _watch(matrix, trees)
+        watch = _watch(matrix, trees, str(fixed["eval_metric"]), keep=task == "binary")
         booster = xgboost.train(
             {
                 **{name: value for name, value in params.items() if name != "n_estimators"},
-                **FIXED,
+                **fixed,
                 "seed": training.seed,
                 "nthread": threads,
                 "verbosity": 0,
@@ -59,7 +67,9 @@ class XGBoost:
             params=params,
             trees=booster.num_boosted_rounds(),
             gains=gains_of(booster, window.width),
-            threshold=threshold_of(training, lambda: Ranking.of(labels, watch.probabilities)),
+            threshold=threshold_of(training, lambda: Ranking.of(labels, watch.probabilities))
+            if task == "binary"
+            else None,
             seconds=time.monotonic() - began,
         )
 
@@ -69,13 +79,27 @@ def params_of(training: Training) -> dict[str, Value]:
     return {"n_estimators": DEFAULT_TREES, **training.params}
 
 
+def fixed_of(label: Label, training: Training) -> dict[str, Value]:
+    """What follows from the task; every engine of this name trains with the same."""
+    objective = str(training.params.get("objective", OBJECTIVES[label.task][0]))
+    fixed: dict[str, Value] = {"objective": objective, "eval_metric": LOSSES[objective], "tree_method": "hist"}
+    return {**fixed, "num_class": len(label.classes)} if label.task == "multiclass" else fixed
+
+
+def described(label: Label, positives: int) -> str:
+    """What is learned, for the log."""
+    if label.task == "binary":
+        return f"{positives} positive"
+    return f"{len(label.classes)} classes" if label.task == "multiclass" else f"{label.column} as a number"
+
+
 def is_told(round_: int, trees: int) -> bool:
     """Whether the loss after this round, counted from 1, is worth a line of the log."""
     return round_ % max(1, trees // PROGRESS_LINES) == 0 or round_ == trees
 
 
-def _watch(matrix: xgboost.QuantileDMatrix, trees: int) -> Any:
-    """A callback that logs the training loss a few times and keeps the last probabilities.
+def _watch(matrix: xgboost.QuantileDMatrix, trees: int, loss_name: str, *, keep: bool) -> Any:
+    """A callback that logs the training loss a few times and, to ``keep``, the last probabilities.
 
     Asking for the loss in every round would cost a noticeable share of the training. The probabilities are
     taken before training ends because xgboost still has them then, and would compute them again afterwards.
@@ -88,11 +112,12 @@ def _watch(matrix: xgboost.QuantileDMatrix, trees: int) -> Any:
         def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: object) -> bool:
             if is_told(epoch + 1, trees):
                 loss = float(model.eval(matrix, "train", epoch).rpartition(":")[2])
-                log.info("train: round %d/%d logloss %.5f", epoch + 1, trees, loss)
+                log.info("train: round %d/%d %s %.5f", epoch + 1, trees, loss_name, loss)
             return False
 
         def after_training(self, model: xgboost.Booster) -> xgboost.Booster:
-            self.probabilities = model.predict(matrix)
+            if keep:
+                self.probabilities = model.predict(matrix)
             return model
 
     return Watch()

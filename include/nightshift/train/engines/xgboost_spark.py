@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataError, IntegrityError
@@ -16,14 +16,14 @@ from nightshift.model.booster import feature_matrix, load_booster, predict
 from nightshift.spark import session
 from nightshift.spec.models import Training
 from nightshift.train.engines import Fitted
-from nightshift.train.engines.xgboost import FIXED, gains_of, is_told, params_of
+from nightshift.train.engines.xgboost import described, fixed_of, gains_of, is_told, params_of
 from nightshift.train.slots import with_all_workers
 from nightshift.train.threshold import Ranking, threshold_of
 from nightshift.train.window import FEATURES, LABEL, TABLE, TrainingWindow
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class XGBoostOnSpark:
             # Spark would compute the workers' shares twice: once only to count them.
             spark.conf.set("spark.sql.adaptive.enabled", "false")
             rows = _read(spark, window)
-            positives = _check(rows, window)
-            window.announce(self.name, positives, f"{training.workers} workers")
+            labels = _check_numbers(rows, window) if window.label.task == "regression" else _check(rows, window)
+            window.announce(self.name, labels, f"{training.workers} workers")
             began = time.monotonic()
             booster = with_all_workers(spark, training.workers, lambda: _train(rows, window, training))
             data = bytes(booster.save_raw("ubj"))
@@ -67,7 +67,9 @@ class XGBoostOnSpark:
                 params=params_of(training),
                 trees=booster.num_boosted_rounds(),
                 gains=gains_of(booster, window.width),
-                threshold=threshold_of(training, lambda: _ranking(rows, data, window.width)),
+                threshold=threshold_of(training, lambda: _ranking(rows, data, window.width))
+                if window.label.task == "binary"
+                else None,
                 seconds=time.monotonic() - began,
             )
 
@@ -101,15 +103,44 @@ def _read(spark: SparkSession, window: TrainingWindow) -> DataFrame:
     return spark.read.parquet(*uris)
 
 
-def _check(rows: DataFrame, window: TrainingWindow) -> int:
-    """Demand what native training demands, and that the workers read what was published; gives the positives.
+def _check(rows: DataFrame, window: TrainingWindow) -> str:
+    """Demand what native training demands, and that the workers read what was published; gives words for the log.
 
     Raises:
         DataError: The window cannot be learned from.
     """
     told = rows.groupBy(LABEL).agg(*_facts()).collect()
     counts = {int(row[LABEL]): int(row["rows"]) for row in told if row[LABEL] is not None}
-    window.check_labels(counts, unlabelled=sum(row["rows"] for row in told if row[LABEL] is None))
+    window.check_classes(counts, unlabelled=sum(row["rows"] for row in told if row[LABEL] is None))
+    _check_vectors(told, window)
+    return described(window.label, counts[1])
+
+
+def _check_numbers(rows: DataFrame, window: TrainingWindow) -> str:
+    """The same where numbers are learned.
+
+    Raises:
+        DataError: The window cannot be learned from.
+    """
+    import math
+
+    from pyspark.sql.functions import col, count_if, max, min
+
+    [told] = rows.agg(
+        *_facts(),
+        count_if(col(LABEL).isNull()).alias("unlabelled"),
+        min(LABEL).alias("smallest"),
+        max(LABEL).alias("largest"),
+    ).collect()
+    smallest = math.inf if told["smallest"] is None else told["smallest"]
+    largest = -math.inf if told["largest"] is None else told["largest"]
+    window.check_numbers(smallest, largest, unlabelled=told["unlabelled"])
+    _check_vectors([told], window)
+    return described(window.label, 0)
+
+
+def _check_vectors(told: Sequence[Row], window: TrainingWindow) -> None:
+    """Raises DataError: Not every vector has the width of the window."""
     nulls = sum(row["nulls"] for row in told)
     least, most = min(row["least"] for row in told), max(row["most"] for row in told)
     if nulls or (least, most) != (window.width, window.width):
@@ -117,7 +148,6 @@ def _check(rows: DataFrame, window: TrainingWindow) -> int:
             f"vectors of {window.width} numbers were expected, but their lengths go from {least} to {most}, "
             f"and {nulls} are null."
         )
-    return counts[1]
 
 
 def _facts() -> list[Any]:
@@ -135,16 +165,19 @@ def _facts() -> list[Any]:
 def _train(rows: DataFrame, window: TrainingWindow, training: Training) -> Any:
     """The booster; its loss is logged when the training is over, because only then it reaches this process."""
     from pyspark.sql.functions import col
-    from xgboost.spark import SparkXGBClassifier
+    from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor
 
-    for name in ("XGBoost-PySpark", "SparkXGBClassifier"):
+    for name in ("XGBoost-PySpark", "SparkXGBClassifier", "SparkXGBRegressor"):
         # xgboost.spark would print its parameters, on several lines.
         logging.getLogger(name).setLevel(logging.WARNING)
     key = [col(f"`{name}`") for name in window.key]
     shares = rows.select(col(FEATURES), col(LABEL).cast("float").alias(LABEL), *key)
     shares = shares.repartition(training.workers, *key).sortWithinPartitions(*key)
-    fixed = {name: value for name, value in FIXED.items() if name != "objective"}  # it is this class's own
-    estimator = SparkXGBClassifier(
+    regression = window.label.task == "regression"
+    fixed = fixed_of(window.label, training)
+    # A classifier of xgboost.spark chooses these itself, by the labels that there are: check_classes saw all of them.
+    own = () if regression else ("objective", "num_class")
+    estimator = (SparkXGBRegressor if regression else SparkXGBClassifier)(
         features_col=FEATURES,
         label_col=LABEL,
         num_workers=training.workers,
@@ -153,14 +186,13 @@ def _train(rows: DataFrame, window: TrainingWindow, training: Training) -> Any:
         random_state=training.seed,
         verbosity=0,
         verbose=False,
-        **fixed,
-        **params_of(training),
+        **{name: value for name, value in {**params_of(training), **fixed}.items() if name not in own},
     )
     model = estimator.fit(shares)
-    losses = model.training_summary.train_objective_history["logloss"]
+    losses = model.training_summary.train_objective_history[fixed["eval_metric"]]
     for number, loss in enumerate(losses, 1):
         if is_told(number, len(losses)):
-            log.info("train: round %d/%d logloss %.5f", number, len(losses), loss)
+            log.info("train: round %d/%d %s %.5f", number, len(losses), fixed["eval_metric"], loss)
     return model.get_booster()
 
 
