@@ -12,7 +12,7 @@ YES = $(filter-out 0 no false,$(1))
 COMPILE := compile pyproject.toml --universal --generate-hashes --no-header --quiet --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-all test-stack mutation check format airflow lock bench clean
+.PHONY: help setup demo test test-unit test-all test-stack mutation check format airflow lock aws-double bench clean
 .PHONY: env up down ps doctor-stack logs trigger open
 
 help:  ## Show this list
@@ -54,6 +54,7 @@ check: $(INSTALLED)  ## Linters, types and import rules, as CI runs them
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/shellcheck include/nightshift/jobs/*.sh
 
 format: $(INSTALLED)  ## Format the code
 	@$(BIN)/ruff check --fix --quiet
@@ -86,6 +87,9 @@ trigger:  ## Retrain on the stack: MODEL=flight_delays [NIGHT=2013-07-15] [WAIT=
 open:  ## Open the stack's pages in a browser, or print where they are
 	@$(STACK) open
 
+aws-double: $(INSTALLED)  ## S3 and Amazon EMR on loopback, jobs run here [PORT=5005] [BUCKET=nightshift]
+	@$(BIN)/python -m tests.fakes.aws $(if $(PORT),--port '$(PORT)') $(if $(BUCKET),--bucket '$(BUCKET)')
+
 bench: setup  ## Measure against hand-written peers, as ratios (minutes; no pass or fail)
 	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python "$$bench"; done
 
@@ -96,6 +100,7 @@ lock: $(INSTALLED)  ## Compile the locks from pyproject.toml
 	@$(UV) $(COMPILE) --extra job --constraint requirements.txt --python-version 3.11 -o requirements-job.txt
 	@$(UV) $(COMPILE) --extra mwaa --python-version 3.12 -o requirements-mwaa.txt
 	@echo "uv" | $(UV) compile - --universal --generate-hashes --no-header --quiet --upgrade -o requirements-uv.txt
+	@echo "setuptools" | $(UV) compile - --universal --generate-hashes --no-header --quiet --upgrade --python-version 3.11 -o requirements-build.txt
 
 clean:  ## Remove the virtual environment and all local state
 	rm -rf $(VENV) .nightshift .airflow build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .mutation

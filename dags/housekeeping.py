@@ -1,10 +1,17 @@
-"""Daily housekeeping for all models: what broken uploads left, and what nothing refers to any more, roles."""
+"""Housekeeping for all models: what broken uploads left, what nothing refers to any more, roles; lost clusters."""
 
 from __future__ import annotations
 
 from airflow.sdk import dag
 
-from nightshift_airflow.housekeeping import SCHEDULE, apply_retention, reconcile_roles, remove_s3_leftovers
+from nightshift_airflow.housekeeping import (
+    REAPER,
+    SCHEDULE,
+    apply_retention,
+    reap_clusters,
+    reconcile_roles,
+    remove_s3_leftovers,
+)
 
 
 @dag(**SCHEDULE)
@@ -14,4 +21,10 @@ def housekeeping() -> None:
     reconcile_roles()
 
 
+@dag(**REAPER)
+def reaper() -> None:
+    reap_clusters()
+
+
 housekeeping()
+reaper()

@@ -9,17 +9,18 @@ from airflow.sdk import dag
 from nightshift.spec.loader import load_specs
 from nightshift.spec.models import ModelSpec
 from nightshift_airflow.describe import dag_of
-from nightshift_airflow.lifecycle import deploy, evaluate, ingest, preprocess, register, train, validate
+from nightshift_airflow.lifecycle import compute, deploy, evaluate, ingest, preprocess, register, train, validate
 
 
 def retraining(spec: ModelSpec) -> None:
     @dag(**dag_of(spec, "retraining"))
     def nightly() -> None:
-        raw = ingest(spec)
-        clean = validate(raw)
-        dataset = preprocess(clean)
-        challenger = train(dataset)
-        evaluation = evaluate(challenger)
+        with compute(spec):
+            raw = ingest(spec)
+            clean = validate(raw)
+            dataset = preprocess(clean)
+            challenger = train(dataset)
+            evaluation = evaluate(challenger)
         version = register(evaluation)
         if spec.approval == "auto":
             deploy(version)  # where a person approves, promotion.py does

@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from nightshift.errors import IntegrityError, NightSkipped, SpecError
@@ -274,8 +275,17 @@ def library_versions(names: tuple[str, ...]) -> dict[str, str | None]:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            found[name] = None
+            found[name] = _version_of_clusters_spark() if name == "pyspark" else None
     return found
+
+
+def _version_of_clusters_spark() -> str | None:
+    """Of the Spark that a cluster's machines have: it is no distribution, only modules on the path."""
+    if find_spec("pyspark") is None:
+        return None
+    from pyspark.version import __version__
+
+    return str(__version__)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from nightshift.errors import SettingsError
 
-ComputeName = Literal["local", "standalone"]
+ComputeName = Literal["local", "standalone", "emr"]
 
 ENV_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 SPARK_MASTER = re.compile(r"spark://[A-Za-z0-9.-]+:\d{1,5}(,[A-Za-z0-9.-]+:\d{1,5})*")
@@ -36,7 +36,7 @@ class Settings:
         mlflow_uri: MLflow tracking URI; ``NIGHTSHIFT_MLFLOW_URI``.
         python: Interpreter that jobs run in; ``NIGHTSHIFT_PYTHON``.
         threads: Threads of a job; part of what makes a model reproducible; ``NIGHTSHIFT_THREADS``.
-        compute: Where jobs run that use Spark, for specs that do not say; ``NIGHTSHIFT_COMPUTE``.
+        compute: Where jobs run, for specs that do not say; ``NIGHTSHIFT_COMPUTE``.
         spark_master: Address of a standalone Spark cluster; ``NIGHTSHIFT_SPARK_MASTER``.
         spark_ui: Base URL of the master's web page as a browser reaches it; ``NIGHTSHIFT_SPARK_UI``.
         spark_events: Folder URI for Spark's event logs; ``NIGHTSHIFT_SPARK_EVENTS``.
@@ -120,10 +120,11 @@ def _threads(text: str) -> int:
 
 def _compute(text: str) -> ComputeName:
     match text:
-        case "local" | "standalone":
+        case "local" | "standalone" | "emr":
             return text
     raise SettingsError(
-        f"NIGHTSHIFT_COMPUTE is {text!r}.", hint="use local (this machine) or standalone (a Spark cluster)"
+        f"NIGHTSHIFT_COMPUTE is {text!r}.",
+        hint="use local (this machine), standalone (a Spark cluster) or emr (Amazon EMR)",
     )
 
 

@@ -38,9 +38,11 @@ class Handover:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON; the newest stage's status and reason come first, where the UI shows them."""
         newest = list(self.results.values())[-1]
+        return {"status": newest.status, "reason": newest.reason, **self.so_far()}
+
+    def so_far(self) -> dict[str, Any]:
+        """As plain JSON, while a stage is at work; there may be no result yet."""
         return {
-            "status": newest.status,
-            "reason": newest.reason,
             "night": self.night,
             "plan": asdict(self.plan),
             "results": {stage: result.to_dict() for stage, result in self.results.items()},

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, CronTriggerTimetable, Param
 from airflow.sdk.exceptions import AirflowFailException
 
+from nightshift.emr_settings import is_configured
 from nightshift.errors import NightshiftError, SettingsError, StorageError
 from nightshift.settings import Settings
 from nightshift_airflow.describe import DAY, START
@@ -66,6 +67,31 @@ SCHEDULE: dict[str, Any] = {
         "on_retry_callback": [explain_retry],
     },
 }
+
+REAPING = """\
+Ends EMR clusters that belong to this environment of Nightshift, by their tags, and that nobody looks after any more:
+their run has ended, or their deadline has passed. There should never be one: each is said loudly, in the log and to the
+model's webhook. Clusters without Nightshift's tags are never touched.
+
+Without `NIGHTSHIFT_EMR_…` in the environment there is nothing to reap, and no schedule.
+"""
+REAPER: dict[str, Any] = {
+    **SCHEDULE,
+    "dag_id": "nightshift__reaper",
+    "description": "End clusters that were left behind.",
+    "doc_md": REAPING,
+    "schedule": "*/30 * * * *" if is_configured() else None,
+    "params": {"dry_run": SCHEDULE["params"]["dry_run"]},
+    # A net that somebody has to put up first catches nothing.
+    "is_paused_upon_creation": False,
+}
+
+
+def reap_clusters() -> BaseOperator:
+    """End clusters that were left behind."""
+    from nightshift_airflow.compute.emr.reaper import ReaperOperator
+
+    return ReaperOperator(task_id="reap_clusters", execution_timeout=timedelta(minutes=20))
 
 
 def remove_s3_leftovers() -> BaseOperator:

@@ -33,9 +33,26 @@ class SparkLink(BaseOperatorLink):
         return operator.spark_ui or ""
 
 
-def show_while_running(context: Context, url: str) -> None:
+class ClusterLink(BaseOperatorLink):
+    """From a task to its EMR cluster in the AWS console."""
+
+    @property
+    def name(self) -> str:
+        return "EMR cluster"
+
+    @property
+    def xcom_key(self) -> str:
+        return "emr_cluster"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Where it leads: asked by Airflow when the task has ended, in the task's own process."""
+        return operator.console or ""
+
+
+def show_while_running(context: Context, url: str, link: SparkLink | ClusterLink | None = None) -> None:
     """Make the link work while the task runs; one that cannot be shown is no reason to fail."""
+    shown = link or SparkLink()
     try:
-        context["ti"].xcom_push(key=SparkLink().xcom_key, value=url)
+        context["ti"].xcom_push(key=shown.xcom_key, value=url)
     except Exception:
-        log.warning("the link to Spark's page appears only when the task has ended", exc_info=True)
+        log.warning("the link %s appears only when the task has ended", shown.name, exc_info=True)

@@ -20,6 +20,7 @@ from nightshift_airflow.runs import is_dags_test
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
 
+    from nightshift.settings import Settings
     from nightshift.stage import StageResult
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,15 @@ def notify_refusal(context: Context, spec: ModelSpec, refused: StageResult, *, n
 def notify_question(context: Context, spec: ModelSpec, *, subject: str, link: str) -> None:
     """Tell the webhook that a version waits for a person, and where to answer."""
     _send(spec, {"event": "approval", "text": f"{subject}\n{link}", "link": link}, context)
+
+
+def notify_leak(context: Context, model: str, settings: Settings, reason: str) -> None:
+    """Tell the webhook of a model that a cluster of it was left behind, if the model has a spec that names one."""
+    from nightshift.spec.loader import load_specs
+
+    for spec in load_specs(settings.models, check_sql=False).specs:
+        if spec.model == model:
+            _send(spec, {"event": "leak", "text": f"{model}: {reason}", "reason": reason}, context)
 
 
 def explain_retry(context: Context) -> None:

@@ -5,7 +5,8 @@ What only a running task needs is imported by the methods that run: DAG files ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
@@ -26,9 +27,10 @@ from nightshift_airflow.runs import interval_of, is_dags_test, trigger_of
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from nightshift.jobs import Cancellation
+    from nightshift.jobs import Cancellation, Job
     from nightshift.settings import Settings
     from nightshift.stage import StageResult
+    from nightshift_airflow.compute.emr.scope import ClusterScope
     from nightshift_airflow.handover import Handover
 
 ENDED = "the task was cancelled or ran out of time"
@@ -54,6 +56,7 @@ class StageOperator(BaseOperator):
         super().__init__(**{**task_defaults(spec), **kwargs})
         self.spec = spec
         self.upstream = upstream
+        self.scope: ClusterScope | None = None
         self.spark_ui: str | None = None
         if uses_spark(self.task_id, spec):
             self.operator_extra_links = (SparkLink(),)
@@ -68,14 +71,12 @@ class StageOperator(BaseOperator):
             AirflowFailException: Trying again cannot help: bad spec, data or model.
             NightshiftError: Trying again may help.
         """
-        try:
-            handover = self._run(context)
-        except NightSkipped as error:
-            raise AirflowSkipException(str(error)) from None
-        except NightshiftError as error:
-            if error.retryable:
-                raise
-            raise AirflowFailException(str(error)) from None
+        return self._concluded(context, lambda: self._run(context))
+
+    def _concluded(self, context: Context, work: Callable[[], Handover]) -> dict[str, Any]:
+        """Do the work, and tell Airflow how it ended; for what is raised see ``execute``."""
+        with for_airflow():
+            handover = work()
         result = handover.results[self.task_id]
         if result.status == "skipped" or (self.task_id == "deploy" and result.status == "refused"):
             context["ti"].xcom_push(key="return_value", value=handover.to_dict())
@@ -104,9 +105,15 @@ class StageOperator(BaseOperator):
         settings = Settings.from_environment()
         handover = self._handover(context, settings)
         job = Job(self.task_id, handover.plan, handover.refs)
+        return handover.followed_by(self._do(context, settings, handover, job, cancellation))
+
+    def _do(
+        self, context: Context, settings: Settings, handover: Handover, job: Job, cancellation: Cancellation
+    ) -> StageResult:
+        """Run the job to its end."""
         supervised = not is_dags_test(context["dag_run"])
         target = target_of(self.spec, settings, supervised=supervised, on_link=partial(self._show_link, context))
-        return handover.followed_by(target.run(job, cancellation=cancellation))
+        return target.run(job, cancellation=cancellation)
 
     def _show_link(self, context: Context, url: str) -> None:
         self.spark_ui = url
@@ -154,6 +161,25 @@ class StageOperator(BaseOperator):
         refused = next((result for result in handover.results.values() if result.status == "refused"), None)
         if refused is not None and self.spec.notify is not None:
             notify_refusal(context, self.spec, refused, night=handover.night)
+
+
+@contextmanager
+def for_airflow() -> Iterator[None]:
+    """What our errors are to Airflow, for the length of the block.
+
+    Raises:
+        AirflowSkipException: There is nothing to do on this night.
+        AirflowFailException: Trying again cannot help.
+        NightshiftError: Trying again may help.
+    """
+    try:
+        yield
+    except NightSkipped as error:
+        raise AirflowSkipException(str(error)) from None
+    except NightshiftError as error:
+        if error.retryable:
+            raise
+        raise AirflowFailException(str(error)) from None
 
 
 def task_defaults(spec: ModelSpec) -> dict[str, Any]:

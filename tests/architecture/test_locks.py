@@ -42,7 +42,7 @@ def test_lock_satisfies_what_the_project_asks_for(lock: str) -> None:
         assert all(requirement.specifier.contains(version) for version in versions), f"{lock}: {line} vs {versions}"
 
 
-@pytest.mark.parametrize("lock", [*EXTRAS, "requirements-uv.txt"])
+@pytest.mark.parametrize("lock", [*EXTRAS, "requirements-build.txt", "requirements-uv.txt"])
 def test_every_pin_has_hashes_and_no_address(lock: str) -> None:
     text = (ROOT / lock).read_text()
     blocks = re.split(r"\n(?=[A-Za-z0-9])", text.strip())
@@ -62,3 +62,10 @@ def test_derived_locks_agree_with_the_one_lock() -> None:
 
 def test_pyspark_is_not_mixed_with_its_client() -> None:
     assert "pyspark-client" not in pins("requirements.txt")
+
+
+def test_what_is_built_from_source_is_built_by_what_the_lock_names() -> None:
+    from nightshift.jobs.dependencies import BUILD_LOCK, FROM_SOURCE
+
+    assert set(pins(BUILD_LOCK)) == {"setuptools"}
+    assert set(FROM_SOURCE) <= set(pins("requirements-job.txt"))

@@ -22,6 +22,8 @@ register >> deploy
 deploy
 """
 
+HOUSEKEEPING = {"nightshift__housekeeping", "nightshift__reaper"}
+
 
 def shape(dag: DAG) -> str:
     lines = []
@@ -40,7 +42,7 @@ def test_a_model_is_one_file(dags_folder: Path, read_dags: Callable[[Path], DagB
     write_model(dags_folder.parent, model="letters", days=0)
     bag = read_dags(dags_folder)
     assert bag.import_errors == {}
-    assert set(bag.dags) == {"letters__retraining", "parcels__retraining", "nightshift__housekeeping"}
+    assert set(bag.dags) == {"letters__retraining", "parcels__retraining", *HOUSEKEEPING}
 
 
 def test_a_model_without_a_schedule_runs_by_hand(dags_folder: Path, read_dags: Callable[[Path], DagBag]) -> None:
@@ -56,7 +58,7 @@ def test_a_model_without_a_schedule_runs_by_hand(dags_folder: Path, read_dags: C
 def test_no_model_at_all_is_no_error(dags_folder: Path, read_dags: Callable[[Path], DagBag]) -> None:
     bag = read_dags(dags_folder)
     assert bag.import_errors == {}
-    assert set(bag.dags) == {"nightshift__housekeeping"}
+    assert set(bag.dags) == HOUSEKEEPING
 
 
 def test_broken_specs_are_one_import_error_and_touch_nobody_else(
@@ -70,7 +72,7 @@ def test_broken_specs_are_one_import_error_and_touch_nobody_else(
     crates = models / "crates.yaml"
     crates.write_text(crates.read_text().replace("n_estimators: 20", "n_estimators: [20"))
     bag = read_dags(dags_folder)
-    assert set(bag.dags) == {"parcels__retraining", "nightshift__housekeeping"}
+    assert set(bag.dags) == {"parcels__retraining", *HOUSEKEEPING}
     assert [Path(file).name for file in bag.import_errors] == ["spec_errors.py"]
     (message,) = bag.import_errors.values()
     assert "2 model specs cannot be used; the other models are not affected." in message

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import pytest
 from tests.fakes.blessed import promote
 from tests.fakes.mlflow_database import mlflow_uri
 from tests.fakes.moto import moto
+from tests.fakes.tiny_model import write_model
 
 from nightshift.cli.retention import retention
 from nightshift.errors import StorageError
@@ -62,6 +64,44 @@ def context(**params: Any) -> Any:
 
 
 # -- the DAG -------------------------------------------------------------------------------------------
+
+
+def test_the_reaper_has_a_dag_of_its_own_which_does_not_wait_for_a_day(
+    dags_folder: Path, read_dags: Callable[[Path], DagBag], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = read_dags(dags_folder).dags["nightshift__reaper"]
+    assert idle.timetable.can_be_scheduled is False, "an environment without EMR has nothing to reap"
+    assert [task.task_id for task in idle.tasks] == ["reap_clusters"]
+    assert idle.max_active_runs == 1
+    housekeeping = importlib.import_module("nightshift_airflow.housekeeping")
+    monkeypatch.setenv("NIGHTSHIFT_EMR_CODE", "s3://code/x")
+    try:
+        importlib.reload(housekeeping)
+        reaper = read_dags(dags_folder).dags["nightshift__reaper"]
+    finally:
+        monkeypatch.undo()
+        importlib.reload(housekeeping)
+    assert reaper.timetable.expression == "*/30 * * * *"
+
+
+def test_a_leak_is_told_to_the_webhook_of_its_model_and_to_no_other(
+    dags_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightshift.settings import Settings
+    from nightshift_airflow import notifiers
+
+    for model in ("letters", "parcels"):
+        spec = write_model(dags_folder.parent, model=model, days=0) / f"{model}.yaml"
+        spec.write_text(f"{spec.read_text()}notify: {{connection: hook_of_{model}}}\n")
+    heard: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(notifiers, "post", lambda connection, body: heard.append((connection, body)))
+    settings = Settings.from_environment({"NIGHTSHIFT_MODELS": str(dags_folder / "models")})
+    ti = SimpleNamespace(dag_id="nightshift__reaper", run_id="r1", task_id="reap_clusters")
+    notifiers.notify_leak({"ti": ti}, "parcels", settings, "the cluster j-1 was ended")  # type: ignore[typeddict-item]
+    [(connection, body)] = heard
+    assert connection == "hook_of_parcels"
+    assert body["event"] == "leak"
+    assert body["text"] == "parcels: the cluster j-1 was ended"
 
 
 def test_every_day_at_a_quiet_hour(dag: DAG) -> None:

@@ -21,6 +21,7 @@ class Workplace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.patience = 300.0
         self.models = write_model(root)
         for name in ("retraining.py", "promotion.py", "spec_errors.py", ".airflowignore"):
             shutil.copy(ROOT / "dags" / name, root / "dags")
@@ -43,7 +44,7 @@ class Workplace:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=self.patience,
             check=False,
         )
 

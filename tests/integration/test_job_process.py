@@ -326,7 +326,7 @@ def test_a_cancelled_job_says_so(settings: Settings) -> None:
 def test_the_skipped_night_is_no_job_error() -> None:
     raw = {"error": {"type": "NightSkipped", "message": "no data", "hint": None, "retryable": False}}
     with pytest.raises(NightSkipped, match="no data"):
-        process._read_result(raw)
+        process.read_result(raw)
 
 
 def test_no_job_is_left_by_this_file() -> None:

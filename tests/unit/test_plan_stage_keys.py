@@ -264,3 +264,14 @@ def test_a_new_version_of_a_library_is_another_result(monkeypatch: pytest.Monkey
 def test_every_stage_says_which_libraries_it_depends_on() -> None:
     for stage in STAGES:
         assert None not in library_versions(LIBRARIES_OF_STAGE[stage]).values(), stage
+
+
+def test_the_spark_of_a_cluster_counts_though_it_is_no_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of EMR has Spark's modules on its path, and no metadata: another release must be another key."""
+    from pyspark.version import __version__
+
+    def missing(name: str) -> str:
+        raise plan_module.PackageNotFoundError(name)
+
+    monkeypatch.setattr(plan_module, "version", missing)
+    assert library_versions.__wrapped__(("pyspark", "pyarrow")) == {"pyspark": __version__, "pyarrow": None}

@@ -125,7 +125,7 @@ def test_the_process_environment_is_the_default(project: Path, monkeypatch: pyte
         ("THREADS", "two", "NIGHTSHIFT_THREADS is 'two'"),
         ("THREADS", "²", "NIGHTSHIFT_THREADS is '²'"),
         ("THREADS", "1.5", "NIGHTSHIFT_THREADS is '1.5'"),
-        ("COMPUTE", "emr", "use local (this machine) or standalone (a Spark cluster)"),
+        ("COMPUTE", "yarn", "use local (this machine), standalone (a Spark cluster) or emr (Amazon EMR)"),
         ("COMPUTE", "standalone", "NIGHTSHIFT_COMPUTE is standalone, but NIGHTSHIFT_SPARK_MASTER is not set"),
         ("COMPUTE", "standalone", "for example spark://spark-master:7077"),
         ("SPARK_MASTER", "local[2]", "not the address of a standalone Spark master"),

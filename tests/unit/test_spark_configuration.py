@@ -14,7 +14,7 @@ from nightshift.jobs.placement import application_in, goes_to_cluster
 from nightshift.settings import Settings
 from nightshift.spark import s3a
 from nightshift.spark.cluster import wait_seconds
-from nightshift.spark.configuration import QUICK_COMPILER, configuration, on_cluster, submitted
+from nightshift.spark.configuration import QUICK_COMPILER, configuration, on_cluster, on_emr, submitted
 
 SETTINGS = Settings.from_environment(
     {"NIGHTSHIFT_SPARK_MASTER": "spark://master:7077", "NIGHTSHIFT_SPARK_UI": "http://127.0.0.1:8081/"}
@@ -52,6 +52,19 @@ def test_what_results_depend_on_is_the_same_on_one_machine_and_on_a_cluster(stor
     assert {name for name in differing if not name.startswith(PLACE)} == set()
     # Spark's own default on local[3].
     assert cluster["spark.default.parallelism"] == "3"
+
+
+def test_on_emr_results_depend_on_the_same_and_the_rest_is_left_to_emr(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"threads": 3, "scratch": Path("/scratch"), "rows": 10, "storage": "s3://bucket/store"}
+    local = configuration("app", **wanted)  # type: ignore[arg-type]
+    emr = on_emr("app", **wanted, settings=SETTINGS)  # type: ignore[arg-type]
+    differing = {name for name in {*local, *emr} if local.get(name) != emr.get(name)}
+    store = ("spark.hadoop.fs.s3", "spark.sql.sources.commitProtocolClass", "spark.sql.parquet.output.committer.class")
+    assert {name for name in differing if not name.startswith((*PLACE, *store))} == set()
+    assert not [name for name in emr if name.startswith((*store, "spark.executor.", "spark.dynamicAllocation."))]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:5005")
+    elsewhere = on_emr("app", **wanted, settings=SETTINGS)  # type: ignore[arg-type]
+    assert elsewhere["spark.hadoop.fs.s3a.endpoint"] == "http://127.0.0.1:5005", "a store that EMR does not know"
 
 
 def test_secrets_are_in_nothing_that_is_written_down(monkeypatch: pytest.MonkeyPatch) -> None:

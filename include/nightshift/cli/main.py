@@ -34,7 +34,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "profile": Entry("profile", "profile", "Draft expectations from a model's stored days, for review."),
     },
     "Code": {
-        "package": Entry("package", "package", "Build the code archive that a Spark cluster is given."),
+        "package": Entry("package", "package", "Build the archives that a cluster runs jobs from."),
     },
     "Models": {
         "run": Entry("run", "run", "Run one night of a model, or one stage of it, without Airflow."),

@@ -23,6 +23,7 @@ from nightshift import errors
 from nightshift.errors import JobError, NightshiftError
 from nightshift.jobs import guard
 from nightshift.jobs.planning import PublishedPlan
+from nightshift.plan import package_version
 from nightshift.stage import StageResult
 from nightshift.storage import Ref
 
@@ -78,7 +79,7 @@ class Job:
         """What follows ``python -m nightshift.jobs``, but for ``--result``."""
         upstream = {stage: asdict(ref) for stage, ref in self.upstream.items()}
         plan = ["--plan", self.plan.uri, "--plan-sha256", self.plan.sha256]
-        return [self.stage, *plan, "--upstream", json.dumps(upstream)]
+        return [self.stage, *plan, "--upstream", json.dumps(upstream), "--code-version", package_version()]
 
 
 @dataclass
@@ -131,7 +132,7 @@ def run_job(
             raise JobError(f"the {job.stage} job was ended: {cancellation.reason}.")
         if not result.is_file():
             raise _died(job.stage, code, python)
-        return _read_result(json.loads(result.read_text()))
+        return read_result(json.loads(result.read_text()))
 
 
 def run_program(
@@ -236,7 +237,12 @@ def _text(line: bytes) -> str:
     return line.decode(errors="replace").rstrip("\r")
 
 
-def _read_result(raw: Mapping[str, Any]) -> StageResult:
+def read_result(raw: Mapping[str, Any]) -> StageResult:
+    """What a job left as its result.
+
+    Raises:
+        NightshiftError: The error that it ended with, as the same class.
+    """
     if "error" not in raw:
         return StageResult.from_dict(raw)
     error = raw["error"]

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from nightshift.errors import JobError, NightshiftError, NightSkipped
+from nightshift.jobs.distant import is_distant, leave_distant, lines_beside
 from nightshift.jobs.planning import PublishedPlan
 from nightshift.plan import Plan, package_version, stages_of
 from nightshift.stage import StageIO, StageResult
+from nightshift.stamps import require_interpreter, require_versions
 from nightshift.storage import Ref, Store
 
 log = logging.getLogger(__name__)
@@ -93,13 +95,21 @@ def main(argv: list[str]) -> int:
     """Run one stage; gives the exit status, which says what ``--result`` says in one number."""
     arguments = _parser().parse_args(argv)
     _log_to_stdout(arguments.stage)
+    with lines_beside(arguments.result):
+        return _main(arguments)
+
+
+def _main(arguments: argparse.Namespace) -> int:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     upstream = {stage: Ref(**ref) for stage, ref in json.loads(arguments.upstream).items()}
     try:
+        require_interpreter()
+        require_versions(running=package_version(), code=arguments.code_version, dependencies=arguments.dependencies)
         plan = PublishedPlan(arguments.plan, arguments.plan_sha256).load()
         outcome = run_stage(arguments.stage, plan, upstream)
     except NightshiftError as error:
+        log.error("%s", error)
         outcome = error
     if arguments.result is not None:
         _leave(arguments.result, outcome)
@@ -183,8 +193,12 @@ def _render_report(
         log.warning("the run report could not be rendered: %s", error, exc_info=True)
 
 
-def _leave(path: Path, outcome: StageResult | NightshiftError) -> None:
+def _leave(where: str, outcome: StageResult | NightshiftError) -> None:
     """Write the result so that a reader sees all of it or nothing."""
+    if is_distant(where):
+        leave_distant(where, json.dumps(_to_dict(outcome)).encode())
+        return
+    path = Path(where)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text(json.dumps(_to_dict(outcome)))
     unfinished.replace(path)
@@ -220,5 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plan", required=True, metavar="URI", help="where the run's plan was published")
     parser.add_argument("--plan-sha256", required=True, metavar="D", help="what the plan's bytes must hash to")
     parser.add_argument("--upstream", default="{}", metavar="JSON", help="versions published by earlier stages")
-    parser.add_argument("--result", type=Path, metavar="PATH", help="where to leave the result")
+    parser.add_argument("--code-version", metavar="D", help="digest of the code that started this; other code refuses")
+    parser.add_argument("--dependencies", metavar="D", help="digest of the lock that the packages must be from")
+    parser.add_argument("--result", metavar="PLACE", help="where to leave the result: a path, or a URI in the store")
     return parser

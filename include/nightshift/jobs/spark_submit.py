@@ -33,6 +33,11 @@ PAUSE = 1.0
 ENTRY = """\
 import sys
 
+from nightshift.stamps import interpreter_fits
+
+if not interpreter_fits(sys.argv[1:]):
+    sys.exit(78)
+
 from nightshift.jobs.submitted import main
 
 sys.exit(main(sys.argv[1:]))

@@ -25,6 +25,12 @@ JVM_FLAGS = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-Dfile.encoding=UTF-8")
 QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
 QUICK_UP_TO_ROWS = 250_000
 
+# A barrier stage that the cluster has no room for fails after a minute, not after ten.
+BARRIER = {
+    "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "5s",
+    "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "12",
+}
+
 # The form of the job's own log lines; Spark's multi-line messages are folded, stack traces are left out
 # because the error that reaches Python has them.
 LOG4J = """\
@@ -89,9 +95,7 @@ def on_cluster(
         "spark.executor.memory": memory(EXECUTOR_MEMORY, "1g"),
         "spark.executor.extraJavaOptions": " ".join((*JVM_FLAGS, *_compiler(rows))),
         "spark.dynamicAllocation.enabled": "false",
-        # A barrier stage that the cluster has no room for fails after a minute, not after ten.
-        "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "5s",
-        "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "12",
+        **BARRIER,
         "spark.network.timeout": "60s",
         "spark.executor.heartbeatInterval": "10s",
         "spark.ui.enabled": "true",
@@ -118,6 +122,22 @@ def on_cluster(
     return chosen
 
 
+def on_emr(
+    app: str, *, threads: int, scratch: Path, rows: int, storage: str | None, settings: Settings
+) -> dict[str, str]:
+    """Settings of a session on EMR: what results depend on. How large an executor is and how many there are, how
+    S3 is read and written, what is logged where: EMR's own settings know its machines better.
+
+    Raises:
+        SettingsError: A variable cannot be used.
+    """
+    chosen = _results(app, threads=threads, scratch=scratch)
+    root = storage or settings.storage
+    if s3a.is_elsewhere():
+        chosen |= s3a.settings() if root.startswith("s3") else {}
+    return {**chosen, "spark.default.parallelism": str(threads), **BARRIER, "spark.ui.killEnabled": "false"}
+
+
 def submitted(scratch: Path, *, host: str, bind: str) -> dict[str, str]:
     """What the JVM of a driver must know before it starts; it is written to a file, so no secret is in it.
 
@@ -136,8 +156,16 @@ def submitted(scratch: Path, *, host: str, bind: str) -> dict[str, str]:
 
 
 def _shared(app: str, *, threads: int, scratch: Path, storage: str | None) -> dict[str, str]:
-    """What results depend on, and what is the same wherever the session is."""
+    """What results depend on, and how a store is reached by whoever looks after Spark himself."""
     root = storage or Settings.from_environment().storage
+    return {
+        **_results(app, threads=threads, scratch=scratch),
+        **(s3a.settings() if root.startswith("s3") else {}),
+    }
+
+
+def _results(app: str, *, threads: int, scratch: Path) -> dict[str, str]:
+    """What results depend on, and what is the same wherever the session is."""
     return {
         "spark.app.name": app,
         "spark.ui.showConsoleProgress": "false",
@@ -156,7 +184,6 @@ def _shared(app: str, *, threads: int, scratch: Path, storage: str | None) -> di
         # Nothing reads an attempt before its manifest, so files may appear in place at once.
         "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
         "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
-        **(s3a.settings() if root.startswith("s3") else {}),
     }
 
 

@@ -50,6 +50,11 @@ def settings() -> dict[str, str]:
     }
 
 
+def is_elsewhere() -> bool:
+    """Whether the environment names a store that is not Amazon's."""
+    return bool(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
+
+
 def access() -> dict[str, str]:
     """Where the store is, who asks, and for how long: an outage of half a minute passes unnoticed, a store
     that is gone is an error within minutes.

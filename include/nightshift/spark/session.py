@@ -12,9 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nightshift.errors import JobError
 from nightshift.java import find_java
@@ -30,6 +30,7 @@ from nightshift.spark.configuration import (
     QUICK_COMPILER,
     configuration,
     on_cluster,
+    on_emr,
 )
 
 if TYPE_CHECKING:
@@ -54,15 +55,19 @@ FOREIGN_VARIABLES = (
     "YARN_CONF_DIR",
 )
 
-_submitted: list[bool] = []
+Submitted = Literal["standalone", "emr"]
+_submitted: list[Submitted] = []
 
 
-def use_submitted() -> None:
+def use_submitted(cluster: Submitted) -> None:
     """Say that ``spark-submit`` started this process: sessions use its JVM and the cluster that it names.
 
     Nothing else may be concluded from: the environment of a shell inside a notebook looks the same.
+
+    Args:
+        cluster: What kind of cluster it is.
     """
-    _submitted.append(True)
+    _submitted.append(cluster)
 
 
 @contextmanager
@@ -125,17 +130,18 @@ def _on_cluster(app: str, *, threads: int, scratch: Path, rows: int, storage: st
 
     began = time.monotonic()
     settings = Settings.from_environment()
-    chosen = on_cluster(app, threads=threads, scratch=scratch, rows=rows, storage=storage, settings=settings)
+    configure = on_emr if _submitted[-1] == "emr" else on_cluster
+    chosen = configure(app, threads=threads, scratch=scratch, rows=rows, storage=storage, settings=settings)
     SparkContext._ensure_initialized()
     if any(name.startswith("spark.hadoop.fs.s3a") for name in chosen):
         s3a.require_jars(SparkContext._jvm)
-    prepare_events(settings.spark_events)
+    if configure is on_cluster:
+        prepare_events(settings.spark_events)
     try:
         started = SparkSession.builder.config(map=chosen).getOrCreate()
     except Exception as error:
-        master = settings.spark_master
         raise JobError(
-            f"the Spark cluster {master} did not take the application: {_reason(error)}",
+            f"the Spark cluster {settings.spark_master or 'of EMR'} did not take the application: {_reason(error)}",
             hint="Spark's own lines are in the log above; is it the same Spark on both sides, and the same secret?",
         ) from error
     log.info(
@@ -145,9 +151,9 @@ def _on_cluster(app: str, *, threads: int, scratch: Path, rows: int, storage: st
         started.version,
         time.monotonic() - began,
     )
-    watch = Watch(started)
     try:
-        with watch:
+        # On EMR executors come and go with the work: to have none is no sign of anything.
+        with Watch(started) if configure is on_cluster else nullcontext():
             yield started
     finally:
         started.stop()

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from nightshift.spec import rules, task_rules, xgboost_params
 from nightshift.spec.base import SpecModel
+from nightshift.spec.compute import Compute
 from nightshift.spec.data_checks import DataChecks
 from nightshift.spec.deploy import Deploy
 from nightshift.spec.gates import Gates
@@ -236,13 +237,6 @@ class Training(SpecModel):
     def _check_params(self) -> Self:
         reject(xgboost_params.problems(self.params))
         return self
-
-
-class Compute(SpecModel):
-    """Where the jobs of a night run."""
-
-    target: Literal["local", "standalone"] | None = None
-    """Where jobs that use Spark run: local or standalone (a Spark cluster); null: NIGHTSHIFT_COMPUTE says."""
 
 
 class Notify(SpecModel):

@@ -347,6 +347,24 @@ def timeout_has_somebody_to_wait_for(spec: ModelSpec) -> Iterator[Problem]:
         yield Problem("nobody can answer at once.", ("approval_timeout",), allowed="1h or more, such as 3d")
 
 
+def emr_reads_no_local_disk(spec: ModelSpec) -> Iterator[Problem]:
+    if spec.compute.target == "emr":
+        yield from local_files(spec)
+
+
+def local_files(spec: ModelSpec) -> Iterator[Problem]:
+    """Inputs that lie on the disk of one machine."""
+    inputs = [(("source", "uri"), spec.source), *((("tables", name, "uri"), one) for name, one in spec.tables.items())]
+    for at, one in inputs:
+        if one.kind == "files" and ("://" not in one.uri or one.uri.startswith("file:")):
+            yield Problem(
+                f"{one.uri} is on a disk that an EMR cluster cannot read.",
+                at,
+                allowed="s3://bucket/path",
+                hint="copy the files to S3, or choose another compute.target",
+            )
+
+
 BETWEEN_SECTIONS = (
     (timeout_has_somebody_to_wait_for, {"approval", "approval_timeout"}),
     (label_is_no_feature, {"label", "features"}),
@@ -356,4 +374,5 @@ BETWEEN_SECTIONS = (
     (label_shift_is_about_the_label, {"data_checks", "label"}),
     *task_rules.BETWEEN_SECTIONS,
     *gate_rules.BETWEEN_SECTIONS,
+    (emr_reads_no_local_disk, {"compute", "source", "tables"}),
 )

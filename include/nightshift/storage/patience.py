@@ -37,13 +37,15 @@ def client_settings(scheme: str, patience: float) -> dict[str, Any]:
 
     Args:
         scheme: The root's scheme.
-        patience: For how many seconds a request is repeated.
+        patience: For how many seconds a request is repeated. Whoever has more of it than usual sends much at once:
+            one request may take as long, and the server may be silent while it receives.
     """
     prefix = PREFIXES.get(scheme, "AZURE")
     # Options that are given replace all of the environment's, also those that are not given.
     given = {name: os.environ.get(f"{prefix}_{name.upper()}") for name in OF_THE_ENVIRONMENT}
+    whole = {name: f"{patience:.0f}s" for name in ("read_timeout", "timeout")} if patience > PATIENCE else {}
     return {
-        "client_options": {**CLIENT, **{name: value for name, value in given.items() if value}},
+        "client_options": {**CLIENT, **whole, **{name: value for name, value in given.items() if value}},
         "retry_config": {
             "max_retries": ENOUGH_TRIES,
             "retry_timeout": timedelta(seconds=patience),

@@ -43,7 +43,7 @@ def target_of(
         SettingsError: The target needs a setting that is missing.
     """
     match settings.compute_of(spec.compute.target):
-        case "local":
+        case "local" | "emr":  # on EMR, what does not belong there: see compute/emr/
             from nightshift_airflow.compute.local import LocalCompute
 
             return LocalCompute(settings.python, watch_parent=supervised)

@@ -9,12 +9,12 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import nightshift
-from nightshift.errors import JobError, SettingsError
+from nightshift import stamps
+from nightshift.errors import SettingsError
 from nightshift.jobs import archive
 from nightshift.plan import package_version
 
@@ -23,13 +23,14 @@ PACKAGE = Path(nightshift.__file__).parent
 INSIDE = """\
 import json
 import nightshift
+from nightshift import stamps
 from nightshift.jobs import archive, runner, submitted
 from nightshift.plan import package_version
 from nightshift.report.page import _css, _template
 from nightshift.spec.schema import schema_text
 
 assert archive.archive_bytes() == open(archive.__file__.partition(".zip")[0] + ".zip", "rb").read()
-print(json.dumps([nightshift.__file__, package_version(), archive.running_stamp(), _template().name, len(_css()), schema_text()]))
+print(json.dumps([nightshift.__file__, package_version(), stamps.code_stamp(), _template().name, len(_css()), schema_text()]))
 """
 
 
@@ -45,7 +46,7 @@ def test_code_says_the_same_of_itself_inside_the_archive_as_on_disk(tmp_path: Pa
     module, version, stamp, template, css, schema = json.loads(done.stdout)
     assert module == f"{path}/nightshift/__init__.py"
     assert version == package_version()
-    assert stamp == {"code_version": package_version(), "python": archive.python_minor()}
+    assert stamp == {"code_version": package_version(), "python": stamps.python_minor()}
     assert (template, css, schema) == ("run.html", len(_css()), schema_text())
 
 
@@ -69,7 +70,7 @@ def test_the_archive_is_the_same_bytes_wherever_and_whenever_it_is_built(
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     other, ours = Path(done.stdout.strip()), archive.build(tmp_path)
-    assert other.name == ours.name == f"nightshift-{package_version()[:16]}-py{archive.python_minor()}.zip"
+    assert other.name == ours.name == f"nightshift-{package_version()[:16]}-py{stamps.python_minor()}.zip"
     assert other.read_bytes() == ours.read_bytes()
 
 
@@ -85,22 +86,6 @@ def test_it_holds_code_and_templates_and_nothing_that_lies_around(tmp_path: Path
     on_disk = {f"nightshift/{path.relative_to(PACKAGE).as_posix()}" for path in PACKAGE.rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == on_disk
     assert not [name for name in names if "__pycache__" in name]
-
-
-@pytest.mark.parametrize(
-    ("stamp", "refused"),
-    [(None, False), ({"python": archive.python_minor()}, False), ({"python": "3.10"}, True)],
-)
-def test_an_archive_for_another_python_is_refused(
-    stamp: dict[str, Any] | None, refused: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(archive, "running_stamp", lambda: stamp)
-    if not refused:
-        archive.check_stamp()
-        return
-    with pytest.raises(JobError, match=r"built by Python 3\.10, and this is Python 3\.") as caught:
-        archive.check_stamp()
-    assert "NIGHTSHIFT_PYTHON" in str(caught.value)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ def documented() -> dict[str, dict[str, Any]]:
         "least": defs["Least"],
         "fairness": defs["Fairness"],
         "latency": defs["LatencyBounds"],
+        "emr": defs["Emr"],
     }
     for name in (
         "quarantine",

@@ -1,0 +1,200 @@
+"""What is wrong is said within seconds, all at once and with its fix, and nothing is paid for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from tests.fakes.aws import AwsDouble, aws_double
+from tests.fakes.emr_account import PROGRAMS, SECURITY, prepare
+from tests.fakes.emr_night import Night, emr_spec, quick_clients, tasks_of
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Airflow and moto warn of themselves
+
+ARCHIVE = "nightshift-dependencies-0123456789abcdef-py3.11-x86_64.tar.gz"
+DESCRIBED = {
+    "bootstrap": "bootstrap-0123456789abcdef.sh",
+    "lock": "cd" * 32,
+    "platform": "x86_64",
+    "python": "3.11",
+    "sha256": "ab" * 32,
+    "size": 7,
+}
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[AwsDouble]:
+    with aws_double(programs=PROGRAMS) as double, quick_clients():
+        yield double
+
+
+@pytest.fixture
+def double(aws: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> AwsDouble:
+    """AWS as new, and the environment of whoever uses it."""
+    aws.reset()
+    for name, value in prepare(aws).items():
+        monkeypatch.setenv(name, value)
+    return aws
+
+
+def preflight(double: AwsDouble, *, night: str = "2013-07-15", **emr: Any) -> dict[str, Any]:
+    """Run the task; after it, nothing has been paid for."""
+    run = Night(double, tasks_of(emr_spec(**emr)))
+    context = run.context("preflight", 1)
+    context["params"]["night"] = night
+    context["dag_run"].run_after = datetime(2026, 11, 20, tzinfo=UTC)
+    try:
+        found: dict[str, Any] = run.tasks["preflight"].execute(context)
+    finally:
+        assert double.journal.billable() == []
+    return found
+
+
+def refused(double: AwsDouble, **emr: Any) -> str:
+    with pytest.raises(AirflowFailException) as caught:
+        preflight(double, **emr)
+    return str(caught.value)
+
+
+def upload(double: AwsDouble, **changes: Any) -> None:
+    s3 = double.client("s3")
+    s3.put_object(Bucket="ns-code", Key=f"jobs/{ARCHIVE}", Body=b"archive")
+    s3.put_object(Bucket="ns-code", Key=f"jobs/{ARCHIVE}.json", Body=json.dumps({**DESCRIBED, **changes}).encode())
+
+
+def test_all_is_well(double: AwsDouble) -> None:
+    assert preflight(double) == {"account": "123456789012", "region": "us-east-1", "release_label": "emr-spark-8.1.0"}
+
+
+def test_a_release_that_is_not_there_and_those_that_are(double: AwsDouble) -> None:
+    said = refused(double, release_label="emr-spark-8.9.0")
+    assert "EMR has no release emr-spark-8.9.0 in us-east-1; it has emr-spark-8.0.0, emr-spark-8.1.0" in said
+    assert "compute.emr.release_label" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SERVICE_ROLE", "no-such-role", "correct NIGHTSHIFT_EMR_SERVICE_ROLE"),
+        ("RUNTIME_ROLE", "arn:aws:iam::123456789012:role/no-such", "correct NIGHTSHIFT_EMR_RUNTIME_ROLE"),
+        ("INSTANCE_PROFILE", "no-such-profile", "correct NIGHTSHIFT_EMR_INSTANCE_PROFILE"),
+        ("SECURITY_CONFIGURATION", "none", "name another in NIGHTSHIFT_EMR_SECURITY_CONFIGURATION"),
+        ("SUBNETS", "subnet-00000000", "correct NIGHTSHIFT_EMR_SUBNETS"),
+        ("CODE", "s3://no-such-bucket/x", "correct NIGHTSHIFT_EMR_CODE"),
+        ("LOG_URI", "s3://no-such-logs/x", "correct NIGHTSHIFT_EMR_LOG_URI"),
+        ("DEPENDENCIES", "missing.tar.gz", "nightshift package --to"),
+    ],
+)
+def test_what_is_not_there(
+    double: AwsDouble, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"NIGHTSHIFT_EMR_{name}", value)
+    told = refused(double)
+    assert value.removeprefix("s3://").removesuffix("/x") in told
+    assert said in told
+    assert "nothing was started" in told
+
+
+def test_everything_at_once(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SERVICE_ROLE", "INSTANCE_PROFILE", "SECURITY_CONFIGURATION"):
+        monkeypatch.setenv(f"NIGHTSHIFT_EMR_{name}", "none")
+    monkeypatch.setenv("NIGHTSHIFT_STORAGE", "file:///store")
+    told = refused(double, release_label="emr-spark-8.7.0")
+    for part in ("SERVICE_ROLE", "INSTANCE_PROFILE", "SECURITY_CONFIGURATION", "file:///store", "emr-spark-8.7.0"):
+        assert part in told
+
+
+def test_a_variable_that_is_missing(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NIGHTSHIFT_EMR_SUBNETS")
+    assert "NIGHTSHIFT_EMR_SUBNETS is not set" in refused(double)
+    assert double.journal.operations("elasticmapreduce")[1:] == [], "AWS was not asked"
+
+
+def test_a_security_configuration_without_imdsv2_or_without_runtime_roles(
+    double: AwsDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weak = {"EncryptionConfiguration": SECURITY["EncryptionConfiguration"]}
+    double.client("emr").create_security_configuration(Name="weak", SecurityConfiguration=json.dumps(weak))
+    monkeypatch.setenv("NIGHTSHIFT_EMR_SECURITY_CONFIGURATION", "weak")
+    monkeypatch.setenv("NIGHTSHIFT_EMR_RUNTIME_ROLE", "arn:aws:iam::123456789012:role/nightshift-emr-jobs")
+    told = refused(double)
+    assert "does not ask for IMDSv2" in told
+    assert "does not allow runtime roles" in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"python": "3.13"}, "is for Python 3.13, and jobs run by /usr/bin/python3.11"),
+        ({"platform": "aarch64"}, "is for aarch64, and m5.xlarge is x86_64"),
+        ({"sha256": "?"}, "names no sha256"),
+        ({"bootstrap": "../x"}, "no script to unpack it"),
+    ],
+)
+def test_packages_for_other_machines(
+    double: AwsDouble, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
+) -> None:
+    upload(double, **changes)
+    monkeypatch.setenv("NIGHTSHIFT_EMR_DEPENDENCIES", ARCHIVE)
+    monkeypatch.delenv("NIGHTSHIFT_EMR_PYTHON")
+    assert said in refused(double)
+
+
+def test_packages_that_fit(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(double)
+    monkeypatch.setenv("NIGHTSHIFT_EMR_DEPENDENCIES", ARCHIVE)
+    monkeypatch.delenv("NIGHTSHIFT_EMR_PYTHON")
+    assert preflight(double)["account"] == "123456789012"
+
+
+def test_a_bucket_that_may_not_be_used(double: AwsDouble) -> None:
+    double.inject.refuse("s3:HeadBucket", "AccessDeniedException")
+    assert "allow s3:ListBucket on it" in refused(double)
+
+
+@pytest.mark.parametrize(
+    "operation", ["ListReleaseLabels", "DescribeSecurityConfiguration", "GetRole", "DescribeSubnets"]
+)
+def test_what_may_not_be_asked_is_not_checked_and_no_reason_to_fail(
+    double: AwsDouble, operation: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    double.inject.refuse(operation, "AccessDeniedException", calls=None)
+    preflight(double)
+    assert "not checked" in caplog.text
+
+
+def test_what_may_not_be_done_is_said_before_anything_is_paid_for(double: AwsDouble) -> None:
+    double.inject.refuse("RunJobFlow", "AccessDeniedException", calls=None)
+    double.inject.refuse("TerminateJobFlows", "AccessDeniedException", calls=None)
+    said = refused(double)
+    assert "may not elasticmapreduce:RunJobFlow, elasticmapreduce:TerminateJobFlows" in said
+    assert "attach the orchestrator's policy" in said
+
+
+def test_where_nobody_may_ask_about_rights_the_refusal_itself_says_it(double: AwsDouble) -> None:
+    night = Night(double, tasks_of(emr_spec()))
+    double.inject.refuse("SimulatePrincipalPolicy", "AccessDeniedException", calls=None)
+    double.inject.refuse("RunJobFlow", "AccessDeniedException", calls=None)
+    assert night.run() == "failed"
+    assert double.journal.billable() == []
+    assert [task for task, _ in night.said] == ["cluster"], "and it is not tried again"
+    assert "orchestrator's policy" in night.said[0][1]
+
+
+def test_a_night_without_data_has_no_cluster(double: AwsDouble) -> None:
+    with pytest.raises(AirflowSkipException, match=r"source\.until"):
+        preflight(double, night="2014-01-05")
+
+
+def test_no_credentials(double: AwsDouble, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with quick_clients():
+        monkeypatch.setenv("AWS_ENDPOINT_URL", double.endpoint + "/")
+        assert "NIGHTSHIFT_EMR_CONNECTION" in refused(double)
