@@ -263,7 +263,7 @@ def test_two_promotions_at_once_fifty_times_have_one_winner_each(
                 assert winners.setdefault(number, who) == who, "two winners"
     assert outcomes == {"won": rounds, "changed": rounds, "agree": rounds}
     ledger = Ledger(store)
-    assert ledger.verify() == rounds
+    assert len(ledger.entries()) == rounds
     assert [entry.to_version for entry in ledger.entries()] == [
         version_of(number, winners[str(number)]) for number in range(1, rounds + 1)
     ]

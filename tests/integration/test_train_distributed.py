@@ -20,7 +20,7 @@ from nightshift.model.parity import compare
 from nightshift.model.session import Scorer
 from nightshift.stage import StageIO, StageResult
 from nightshift.train import run
-from nightshift.train.threshold import max_f1
+from nightshift.train.threshold import Ranking, max_f1
 
 # Py4J leaves its sockets to the garbage collector.
 pytestmark = [
@@ -101,7 +101,7 @@ def test_the_threshold_is_that_of_the_largest_f1(table: pa.Table, distributed: T
         called = probabilities >= np.float32(threshold)
         return float(2 * (labels & called).sum() / (labels.sum() + called.sum()))
 
-    assert f1(distributed.card["threshold"]) >= f1(max_f1(labels, probabilities)) - 1e-4
+    assert f1(distributed.card["threshold"]) >= f1(max_f1(Ranking.of(labels, probabilities))) - 1e-4
 
 
 def test_the_same_rows_in_other_files_give_the_same_model(

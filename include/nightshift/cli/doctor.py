@@ -45,6 +45,7 @@ def doctor(ctx: click.Context, with_airflow: bool, of_stack: bool, as_json: bool
     settings = Settings.from_environment()
     looks: list[Callable[[Settings], Iterator[Finding]]] = [
         python, java, disk, packages, spark_python, environment, airflow_database, mlflow_database, storage, specs,
+        ledgers,
     ]  # fmt: skip
     if with_airflow:
         looks.append(connections)
@@ -257,6 +258,24 @@ def specs(settings: Settings) -> Iterator[Finding]:
         yield Finding("Model specs", "warning", f"none in {settings.models}", "add dags/models/<model>.yaml")
     else:
         yield Finding("Model specs", "ok", names)
+
+
+def ledgers(settings: Settings) -> Iterator[Finding]:
+    """Whether every model's ledger can be read, and no entry was changed, lost or put between."""
+    from nightshift.ledger import Ledger
+    from nightshift.spec.loader import load_specs
+    from nightshift.storage import Store
+    from nightshift.storage.objects import Objects
+
+    whole = []
+    for spec in load_specs(settings.models).specs if settings.models.is_dir() else ():
+        try:
+            area = f"{settings.storage.rstrip('/')}/{settings.env}/{spec.model}"
+            whole.append(f"{spec.model} {len(Ledger(Store(Objects(area, patience=PATIENCE))).entries())}")
+        except NightshiftError as error:
+            yield Finding("Ledgers", "error", f"{spec.model}: {error.message}", error.hint or "see docs/ledger.md")
+    if whole:
+        yield Finding("Ledgers", "ok", f"entries that follow each other: {', '.join(whole)}")
 
 
 def connections(settings: Settings) -> Iterator[Finding]:

@@ -67,15 +67,6 @@ class Ledger:
             self._known.append(self._checked(sequence, data))
         return list(self._known)
 
-    def verify(self) -> int:
-        """Read everything again and check the chain; gives the number of entries.
-
-        Raises:
-            IntegrityError: As for ``entries``.
-        """
-        self._known.clear()
-        return len(self.entries())
-
     def find(self, run_key: str) -> Entry | None:
         """The entry that a run key already has, or None."""
         return with_run_key(self.entries(), run_key)

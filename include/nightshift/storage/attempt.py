@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import IntegrityError, Overtaken, StorageError
@@ -75,12 +74,6 @@ class Attempt:
         self.store.objects.write(f"{self.folder}/{path}", data)
         self._files[path] = FileEntry(path, len(data), hashlib.sha256(data).hexdigest(), incidental)
         crash_point("mid_write", self.dataset)
-
-    def put_folder(self, prefix: str, folder: Path, *, incidental: bool = False) -> None:
-        """Add every file below a local folder. Errors are those of ``put``."""
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                self.put(f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes(), incidental=incidental)
 
     def put_table(self, name: str, table: pa.Table) -> Output:
         """Add a table as one parquet file, with its content digest.

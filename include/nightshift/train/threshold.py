@@ -58,27 +58,20 @@ def threshold_of(training: Training, ranking: Callable[[], Ranking]) -> float:
         A float32.
     """
     chosen = training.threshold
-    return best_f1(ranking()) if chosen in (None, "max_f1") else as_float32(float(chosen))
+    return max_f1(ranking()) if chosen in (None, "max_f1") else as_float32(float(chosen))
 
 
-def max_f1(labels: Array, probabilities: Array) -> float:
-    """The threshold with the largest F1 score; of equal ones, the highest.
-
-    Args:
-        labels: ``[N]`` of 0 and 1, at least one of them 1.
-        probabilities: ``[N]`` float32.
-
-    Returns:
-        A float32 above 0 and at most 1.
-    """
-    return best_f1(Ranking.of(labels, probabilities))
-
-
-def best_f1(ranking: Ranking) -> float:
-    """The same for rows in groups; a threshold divides no group.
+def max_f1(ranking: Ranking) -> float:
+    """The threshold with the largest F1 score; of equal ones, the highest. A threshold divides no group of rows.
 
     It lies halfway between two probabilities that occur, so that the last bit of a probability decides
     no label.
+
+    Args:
+        ranking: Rows of which at least one is positive.
+
+    Returns:
+        A float32 above 0 and at most 1.
     """
     import numpy as np
 

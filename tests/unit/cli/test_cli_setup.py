@@ -16,7 +16,10 @@ from nightshift.cli import doctor as doctor_module
 from nightshift.cli import environment, setup
 from nightshift.errors import SettingsError
 from nightshift.java import Java
+from nightshift.ledger import Ledger
+from nightshift.ledger.ledger import entry_name
 from nightshift.settings import Settings
+from nightshift.storage import Store
 
 
 @pytest.fixture
@@ -206,6 +209,19 @@ class TestDoctor:
     def test_a_store_that_cannot_be_opened(self, doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("NIGHTSHIFT_STORAGE", "nonsense://x")
         assert doctor()["Storage"]["state"] == "error"
+
+    def test_a_ledger_that_somebody_rewrote(self, doctor: Doctor) -> None:
+        assert doctor()["Ledgers"]["found"] == "entries that follow each other: flight_delays 0"
+        settings = Settings.from_environment()
+        ledger = Ledger(Store.open(settings.storage, env=settings.env, model="flight_delays"))
+        for reason in ("first", "second"):
+            ledger.put_on_hold(reason=reason, by="somebody")
+            ledger.resume(reason=reason, by="somebody")
+        assert doctor()["Ledgers"]["found"].endswith("flight_delays 4")
+        entry = Path(settings.storage.removeprefix("file://"), settings.env, "flight_delays", entry_name(2))
+        entry.write_bytes(entry.read_bytes().replace(b"first", b"never"))
+        assert doctor()["Ledgers"]["state"] == "error"
+        assert f"{entry_name(2)} was changed" in doctor()["Ledgers"]["found"]
 
     def test_a_broken_spec(self, doctor: Doctor, site: Path) -> None:
         (site / "dags" / "models" / "broken.yaml").write_text("model: broken\n")

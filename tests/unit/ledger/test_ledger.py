@@ -33,7 +33,6 @@ def test_an_empty_ledger_has_no_champion(ledger: Ledger) -> None:
     assert ledger.entries() == []
     assert ledger.champion() is None
     assert ledger.champion_for(interval_of(14)) is None
-    assert ledger.verify() == 0
 
 
 def test_a_promotion_makes_the_champion(ledger: Ledger, tmp_path: Path) -> None:
@@ -139,14 +138,11 @@ def test_a_changed_entry_is_named(tmp_path: Path, sequence: int) -> None:
 
 
 def test_an_entry_rewritten_with_a_matching_digest_breaks_the_chain(tmp_path: Path) -> None:
-    ledger = three_entries(tmp_path)
-    original = ledger.entries()[1]
+    original = three_entries(tmp_path).entries()[1]
     forged = type(original)(**{**vars(original), "reason": "forged"})
     (tmp_path / "test" / "demo" / entry_name(2)).write_bytes(forged.to_json())
     with pytest.raises(IntegrityError, match=f"{entry_name(3)} does not follow"):
         Ledger(open_store(tmp_path)).entries()
-    with pytest.raises(IntegrityError, match=f"{entry_name(3)} does not follow"):
-        ledger.verify()
 
 
 def test_a_missing_entry_is_named_and_nothing_is_added(tmp_path: Path) -> None:
@@ -253,4 +249,4 @@ def test_racing_processes_have_one_winner_per_sequence(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", APPEND_TEN, tmp_path.as_uri(), str(number)]) for number in range(3)
     ]
     assert [writer.wait(60) for writer in writers] == [0, 0, 0]
-    assert Ledger(open_store(tmp_path)).verify() == 30
+    assert len(Ledger(open_store(tmp_path)).entries()) == 30
