@@ -55,6 +55,11 @@ def run(model: str, night: str, stage: str | None, as_json: bool) -> None:
     store = Store.of(plan)
     upstream = _published_before(store, interval, stage, model) if stage else {}
     stages = (stage,) if stage else stages_of(spec)
+    if settings.compute_of(spec.compute.target) == "emr":
+        # Nobody would be left to end a cluster if this process were killed.
+        err().print(
+            "Nights on EMR are Airflow's: this one runs on this machine. The results are the same.", soft_wrap=True
+        )
     with job_environment(settings):
         results, seconds = _run_stages(plan, publish(plan), stages, dict(upstream), settings)
     page = report_path(settings, model, interval.night.isoformat())

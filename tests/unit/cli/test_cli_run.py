@@ -59,6 +59,17 @@ def test_stages_with_work_for_spark_go_to_the_cluster_that_the_environment_names
     assert jobs.on_cluster == ["preprocess"]
 
 
+def test_a_night_on_emr_is_airflows_and_the_command_says_so(
+    call: Call, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "this one runs on this machine"
+    assert said not in call(*NIGHT).err
+    monkeypatch.setenv("NIGHTSHIFT_COMPUTE", "emr")
+    called = call(*NIGHT)
+    assert (called.code, jobs.on_cluster) == (0, [])
+    assert said in called.err
+
+
 def test_every_stage_gets_what_the_ones_before_published(call: Call, jobs: Jobs) -> None:
     called = call(*NIGHT)
     assert called.code == 0
