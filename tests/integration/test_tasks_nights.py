@@ -1,4 +1,4 @@
-"""A whole night of another question than yes and no, each stage a real job: which digit is it?"""
+"""Whole nights of other questions than yes and no, each stage a real job: which digit is it, how many minutes?"""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ FIRST, DAYS = date(2024, 3, 1), 14
 NIGHT = FIRST + timedelta(days=DAYS)
 PIXELS = [f"p{number:02d}" for number in range(16)]
 CLASSES = [str(digit) for digit in range(10)]
+
+EXAMPLE = Path(__file__).parents[2] / "dags" / "models" / "flight_air_time.yaml"
 
 DIGITS = f"""\
 version: 1
@@ -126,3 +128,25 @@ def test_a_night_of_several_classes(tmp_path: Path) -> None:
     assert isinstance(told, dict)
     assert list(told["probabilities"]) == CLASSES
     assert told["label"] == max(told["probabilities"], key=told["probabilities"].__getitem__)
+
+
+@pytest.mark.timeout(900)
+def test_two_nights_of_the_example_in_minutes(tmp_path: Path) -> None:
+    site = Site(tmp_path, "flight_air_time", EXAMPLE.read_text(), EXAMPLE.with_suffix(".sql").read_text())
+
+    first, second = site.run(date(2013, 7, 15)), site.run(date(2013, 7, 16))
+
+    assert first["deploy"].status == "succeeded", first["evaluate"].summary["sentence"]
+    evaluation = site.evidence(second["evaluate"], "evaluation.json")
+    assert evaluation["metric"] == "rmse"
+    against = evaluation["champion"]
+    ours, theirs = against["challenger_on_same_rows"]["rmse"], against["metrics"]["rmse"]
+    assert min(ours, theirs) > 5
+    assert max(ours, theirs) < 13
+    assert evaluation["verdict"] in ("better", "not_worse"), second["evaluate"].summary["sentence"]
+    champion = Ledger(site.store).champion()
+    assert champion is not None
+    assert champion.model_version == second["register"].summary["model_version"]
+    told = score(site.store, champion, example_row(site.store, champion))
+    assert isinstance(told, dict)
+    assert 15 < told["air_time"] < 800
