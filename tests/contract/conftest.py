@@ -33,7 +33,8 @@ def use(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> None
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture(scope="session")
+# Moto's state is one for the process, and the double of AWS clears it: not beyond a module.
+@pytest.fixture(scope="module")
 def moto_server() -> Iterator[Minio]:
     """See ``tests.fakes.moto``."""
     with pytest.MonkeyPatch.context() as environ:
@@ -57,7 +58,7 @@ def minio_bucket(minio_server: Minio) -> Iterator[str]:
         yield name
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def moto_bucket(moto_server: Minio) -> Iterator[str]:
     with moto_server.bucket() as name:
         yield name

@@ -12,7 +12,7 @@ import pytest
 from tests.fakes.spark_cluster import spark_cluster
 from tests.fakes.workplace import Workplace
 
-pytestmark = [pytest.mark.airflow, pytest.mark.jvm]
+pytestmark = [pytest.mark.airflow, pytest.mark.jvm, pytest.mark.long]
 
 STORE_SECRET = "canary-of-the-store-4711"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 import time
 
@@ -23,6 +24,8 @@ def main(argv: list[str]) -> int:
         "--phase", type=float, default=2.0, help="seconds that STARTING and the like take (%(default)s)"
     )
     wished = parser.parse_args(argv)
+    # Whoever was started in the background of a script would otherwise never hear of it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     timing = Timing(wished.phase, wished.phase, wished.phase)
     programs = wished.programs or f"s3://{wished.bucket}/"
     with aws_double(port=wished.port, programs=programs, timing=timing) as double:
