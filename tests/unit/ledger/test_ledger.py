@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from tests.fakes.blessed import a_candidate, bless, interval_of, promote
 
 from nightshift.errors import IntegrityError, Overtaken, StorageError
-from nightshift.ledger import Entry, Ledger, Obstacle
+from nightshift.ledger import Blessed, Candidate, Entry, Ledger, Obstacle
 from nightshift.ledger import ledger as ledger_module
 from nightshift.ledger.ledger import entry_name
 from nightshift.storage import Store
@@ -205,14 +206,20 @@ def test_any_interleaving_of_appends_keeps_a_valid_chain(tmp_path_factory: pytes
     for number in range(1, 10):
         a_candidate(open_store(root), number, day=number)
 
+    def judged(ledger: Ledger, candidate: Candidate) -> Blessed:
+        """Two writers may judge one night against two champions: the one that comes second judges again."""
+        for _ in range(50):
+            opponent = ledger.champion()
+            with suppress(Overtaken):
+                return bless(ledger.store, candidate, opponent=opponent and opponent.model_version)
+        raise AssertionError("overtaken 50 times")
+
     def write(actions: list[tuple[str, int]]) -> None:
         ledger = Ledger(open_store(root))
         for action, number in actions:
             candidate, key = a_candidate(ledger.store, number, day=number), f"{action}-{number}"
             if action == "promote":
-                opponent = ledger.champion()
-                blessed = bless(ledger.store, candidate, opponent=opponent and opponent.model_version)
-                ledger.promote(blessed, reason="law", by="test", run_key=key)
+                ledger.promote(judged(ledger, candidate), reason="law", by="test", run_key=key)
             else:
                 ledger.refuse(candidate, reason="law", by="test", run_key=key)
 
