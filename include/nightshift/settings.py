@@ -84,6 +84,10 @@ class Settings:
             spark_events=_spark_events(source.get("NIGHTSHIFT_SPARK_EVENTS")),
         )
 
+    def model_names(self) -> list[str]:
+        """The models that have a spec file, whether it can be read or not."""
+        return sorted(path.stem for path in self.models.glob("*.yaml"))
+
     def compute_of(self, wanted: ComputeName | None) -> ComputeName:
         """The compute target to use: the spec's, else the environment's.
 

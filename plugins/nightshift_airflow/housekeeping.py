@@ -149,7 +149,7 @@ class RetentionOperator(BaseOperator):
         settings, params = Settings.from_environment(), context["params"]
         done: dict[str, Any] = {}
         errors: dict[str, NightshiftError] = {}
-        for model in sorted(path.stem for path in settings.models.glob("*.yaml")):
+        for model in settings.model_names():
             try:
                 report = _retain(settings, model, **params)
             except NightshiftError as error:

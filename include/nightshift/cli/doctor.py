@@ -263,17 +263,16 @@ def specs(settings: Settings) -> Iterator[Finding]:
 def ledgers(settings: Settings) -> Iterator[Finding]:
     """Whether every model's ledger can be read, and no entry was changed, lost or put between."""
     from nightshift.ledger import Ledger
-    from nightshift.spec.loader import load_specs
     from nightshift.storage import Store
     from nightshift.storage.objects import Objects
 
     whole = []
-    for spec in load_specs(settings.models).specs if settings.models.is_dir() else ():
+    for model in settings.model_names():
         try:
-            area = f"{settings.storage.rstrip('/')}/{settings.env}/{spec.model}"
-            whole.append(f"{spec.model} {len(Ledger(Store(Objects(area, patience=PATIENCE))).entries())}")
+            area = f"{settings.storage.rstrip('/')}/{settings.env}/{model}"
+            whole.append(f"{model} {len(Ledger(Store(Objects(area, patience=PATIENCE))).entries())}")
         except NightshiftError as error:
-            yield Finding("Ledgers", "error", f"{spec.model}: {error.message}", error.hint or "see docs/ledger.md")
+            yield Finding("Ledgers", "error", f"{model}: {error.message}", error.hint or "see docs/ledger.md")
     if whole:
         yield Finding("Ledgers", "ok", f"entries that follow each other: {', '.join(whole)}")
 

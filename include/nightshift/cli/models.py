@@ -19,7 +19,7 @@ def spec_names(settings: Settings) -> list[str]:
             f"there is no folder {settings.models}.",
             hint="run nightshift inside a project that has dags/models, or set NIGHTSHIFT_MODELS",
         )
-    return sorted(path.stem for path in settings.models.glob("*.yaml"))
+    return settings.model_names()
 
 
 def require_name(settings: Settings, model: str) -> None:

@@ -40,7 +40,7 @@ def main() -> int:
     settings = Settings.from_environment()
     done: dict[str, Any] = {}
     errors: dict[str, NightshiftError] = {}
-    for model in sorted(path.stem for path in settings.models.glob("*.yaml")):
+    for model in settings.model_names():
         try:
             done[model] = reconcile(settings, model).to_dict()
         except NightshiftError as error:

@@ -16,7 +16,7 @@ from typing import Any
 from nightshift.errors import IntegrityError, SettingsError
 from nightshift.jobs.archive import build
 from nightshift.jobs.dependencies import build_dependencies, lock_digest
-from nightshift.jobs.submitted import EMR_ENTRY
+from nightshift.jobs.submitted import emr_entry
 from nightshift.storage.objects import Objects
 
 UPLOAD_SECONDS = 3600.0  # for one archive, on a slow line
@@ -59,9 +59,10 @@ def build_release(lock: Path, folder: Path, *, python: str, platform: str) -> Re
     """
     dependencies = build_dependencies(lock, folder, python=python, platform=platform)
     script = files("nightshift").joinpath("jobs/bootstrap.sh").read_bytes()
-    bootstrap = folder / f"bootstrap-{_digest(script)[:16]}.sh"
+    bootstrap = folder / f"bootstrap-{hashlib.sha256(script).hexdigest()[:16]}.sh"
     description = dependencies.with_name(f"{dependencies.name}.json")
-    entry = folder / f"job-{_digest(EMR_ENTRY.encode())[:16]}.py"
+    name, program = emr_entry()
+    entry = folder / name
     described = {
         "bootstrap": bootstrap.name,
         "lock": lock_digest(lock),
@@ -71,7 +72,7 @@ def build_release(lock: Path, folder: Path, *, python: str, platform: str) -> Re
     }
     try:
         bootstrap.write_bytes(script)
-        entry.write_text(EMR_ENTRY)
+        entry.write_bytes(program)
         description.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
     except OSError as error:
         raise SettingsError(
@@ -117,7 +118,3 @@ def facts(path: Path) -> dict[str, Any]:
     """sha256 and size of a file."""
     with path.open("rb") as content:
         return {"sha256": hashlib.file_digest(content, "sha256").hexdigest(), "size": path.stat().st_size}
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -20,6 +20,7 @@ from typing import NamedTuple, NoReturn
 from nightshift.errors import JobError, NightshiftError
 from nightshift.jobs.archive import build
 from nightshift.jobs.runner import refuse
+from nightshift.jobs.submitted import entry
 from nightshift.settings import Settings, require_master
 from nightshift.spark.configuration import LOG4J, LOG4J_FILE, submitted
 from nightshift.spark.session import FOREIGN_VARIABLES, variables
@@ -29,19 +30,6 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 (where the cluster knows this machine by an
 CONNECT_SECONDS = 5
 MASTER_SECONDS = 45
 PAUSE = 1.0
-
-ENTRY = """\
-import sys
-
-from nightshift.stamps import interpreter_fits
-
-if not interpreter_fits(sys.argv[1:]):
-    sys.exit(78)
-
-from nightshift.jobs.submitted import main
-
-sys.exit(main(sys.argv[1:]))
-"""
 
 
 class Submission(NamedTuple):
@@ -75,7 +63,7 @@ def prepare(argv: list[str], settings: Settings, folder: Path) -> Submission:
     properties = submitted(scratch, host=host, bind=own if host == own else EVERYWHERE)
     (scratch / LOG4J_FILE).write_text(LOG4J)
     (folder / "spark.properties").write_text(_properties_text(properties))
-    (folder / "job.py").write_text(ENTRY)
+    (folder / "job.py").write_text(entry("standalone"))
     wanted = variables(scratch, address=properties["spark.driver.bindAddress"])
     environment = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
     # Safe path: the folder of job.py, where Spark unpacks things, is not where modules come from.

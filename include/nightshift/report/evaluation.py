@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nightshift.ledger.blessings import Check
 from nightshift.report.charts import CalibrationBin, Curve, ScoreBin
 from nightshift.report.charts_by_task import Confusion, Interval, Residuals
 from nightshift.report.measure import OLDEST, plain
@@ -68,17 +69,6 @@ COMPARED: Mapping[str, tuple[tuple[str, str, str], ...]] = {
 }
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae", "median_absolute_error"})
 NEITHER = frozenset({"threshold", "mean_score", "bias"})
-
-
-@dataclass(frozen=True)
-class Check:
-    """One condition of the gate, as it was judged."""
-
-    name: str
-    passed: bool
-    value: float | str | None
-    bound: float | str | None
-    text: str
 
 
 @dataclass(frozen=True)

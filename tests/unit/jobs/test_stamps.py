@@ -21,7 +21,7 @@ from nightshift.errors import SettingsError
 from nightshift.jobs import Job, make_plan, publish, run_job
 from nightshift.jobs.archive import build
 from nightshift.jobs.planning import PublishedPlan
-from nightshift.jobs.spark_submit import ENTRY
+from nightshift.jobs.submitted import entry
 from nightshift.plan import Interval, package_version
 from nightshift.settings import Settings
 from nightshift.spec.models import ModelSpec
@@ -146,7 +146,7 @@ def test_under_another_python_it_is_said_before_anything_is_imported(of: str, tm
     (broken / "__init__.py").write_text('raise ImportError("no module named pydantic_core._pydantic_core")')
     if of == "dependency archive":
         stamp(broken.parent, python="3.13")
-    (tmp_path / "job.py").write_text(ENTRY)
+    (tmp_path / "job.py").write_text(entry("standalone"))
     result = tmp_path / "result.json"
     done = subprocess.run(
         [sys.executable, str(tmp_path / "job.py"), "train", "--plan", "x", "--result", str(result)],

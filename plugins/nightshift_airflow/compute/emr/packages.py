@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -86,12 +85,12 @@ def provide_code(account: Account, settings: EmrSettings, needed: Dependencies |
         JobError: S3 does not answer.
     """
     from nightshift.jobs.archive import archive_bytes, archive_name
-    from nightshift.jobs.submitted import EMR_ENTRY
+    from nightshift.jobs.submitted import emr_entry
 
     python = needed.python if needed else python_of(settings.node_python) or python_minor()
-    entry = EMR_ENTRY.encode()
+    name, entry = emr_entry()
     archive = f"{settings.code}/{archive_name(python)}"
-    program = f"{settings.code}/job-{hashlib.sha256(entry).hexdigest()[:16]}.py"
+    program = f"{settings.code}/{name}"
     if not exists(account, archive):
         put(account, archive, archive_bytes(python))
     if not exists(account, program):
