@@ -183,7 +183,13 @@ class PublishedNight:
             "fitted_until": self.plan.windows.train.end.isoformat(), "request": [["dep_delay", "numeric"], ["carrier", "categorical"]],
             "importances": GAINS, "graph_sha256": self.digest, "feature_names": ["dep_delay"],
         }  # fmt: skip
-        result = {"engine": "xgboost", "trees": 200, "train_rows": 55781, "features": 130, "model_digest": self.digest}
+        result = {
+            "engine": "xgboost",
+            "size": "200 trees",
+            "train_rows": 55781,
+            "features": 130,
+            "model_digest": self.digest,
+        }
         files = {"graph.onnx": self.graph, "model.json": json.dumps(card).encode(), "booster.ubj": b"booster"}
         return files, result, ("preprocess",)
 

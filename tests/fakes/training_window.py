@@ -78,7 +78,7 @@ def rows_of(count: int, *, seed: int = 1) -> pa.Table:
 
 
 def publish(plan: Plan, table: pa.Table, *, files: int = 2) -> Ref:
-    """What preprocess would publish, in so many files."""
+    """What preprocess would publish, in so many files; probe and holdout are rows of the window too."""
     store = Store.of(plan)
     attempt = store.attempt("preprocess", plan.interval.key)
     attempt.put("transforms.json", TRANSFORMS.to_json())
@@ -88,6 +88,8 @@ def publish(plan: Plan, table: pa.Table, *, files: int = 2) -> Ref:
     for number in range(files):
         pq.write_table(table.slice(number * size, size), folder / f"part-{number:05d}.parquet")
     attempt.adopt_spark_output("train")
+    for name, asked in (("probe", table.slice(0, 50)), ("holdout", table.slice(50, 200))):
+        attempt.put_table(name, asked)
     return attempt.publish(stage_key=f"{files}", code="test").ref
 
 

@@ -233,18 +233,18 @@ def test_a_truncated_upload_makes_no_version_and_a_retry_does(
     assert len(versions(uri)) == 1
 
 
-def test_graph_and_booster_that_disagree_are_not_registered(
+def test_a_graph_that_disagrees_with_what_was_trained_is_not_registered(
     tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     night = judged(tmp_path)
-    predict = parity_gate.predict
+    as_published = parity_gate.from_column
 
-    def other(*given: Any, **options: Any) -> Any:
-        scores = predict(*given, **options).copy()
-        scores[-1] += 1e-4
+    def other(column: Any) -> Any:
+        scores = as_published(column).copy()
+        scores[2] += 1e-4
         return scores
 
-    monkeypatch.setattr(parity_gate, "predict", other)
+    monkeypatch.setattr(parity_gate, "from_column", other)
     with pytest.raises(ParityError, match=r"on the probe rows of preprocess/2024-03-01@1, disagree: 1 of 3 rows"):
         registered(night)
     assert night.store.latest("register", night.plan.interval.key) is None

@@ -82,12 +82,12 @@ def test_the_graph_agrees_with_its_booster(distributed: Trained) -> None:
 
 
 def test_model_and_summary_say_what_native_ones_say(native: Trained, distributed: Trained) -> None:
-    own = {"workers", "threshold", "graph_sha256", "booster_sha256", "importances"}
+    own = {"workers", "threshold", "graph_sha256", "artifacts", "importances"}
     assert native.card.keys() == distributed.card.keys()
     assert {key for key in native.card if native.card[key] != distributed.card[key]} == own
     assert (native.card["workers"], distributed.card["workers"]) == (1, 2)
     assert native.summary.keys() == distributed.summary.keys()
-    for key in ("engine", "trees", "train_rows", "features", "fitted_until"):
+    for key in ("engine", "size", "train_rows", "features", "fitted_until"):
         assert native.summary[key] == distributed.summary[key]
     assert list(native.card["importances"]) == list(distributed.card["importances"])
     for name, gain in native.card["importances"].items():

@@ -91,6 +91,8 @@ def publish(folder: Path, table: pa.Table, *, files: int) -> tuple[Path, Ref]:
         part = table.slice(number * size, size)
         pq.write_table(part, output / f"part-{number:05d}.parquet", row_group_size=3000)
     attempt.adopt_spark_output("train")
+    for name in ("probe", "holdout"):
+        attempt.put_table(name, table.slice(0, 40))
     manifest = attempt.publish(stage_key="given", code="test")
     (folder / "plan.json").write_bytes(plan.to_json())
     return folder, manifest.ref
@@ -119,4 +121,4 @@ def test_processes_and_file_layouts_do_not_change_the_model(tmp_path: Path) -> N
         answers.append(json.loads(done.stdout))
 
     assert answers[0] == answers[1]
-    assert set(answers[0][2]) == {"booster.ubj", "graph.onnx", "model.json"}
+    assert set(answers[0][2]) == {"booster.ubj", "graph.onnx", "model.json", "reference/part-00000.parquet"}

@@ -276,8 +276,8 @@ def _describe(plan: Plan, io: StageIO, evaluation: Evaluation) -> dict[str, Any]
 
 
 def _importances(about: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Gain by feature, the largest first, and its share of all gain."""
-    gains = about["importances"]
+    """What the engine says of each feature, the largest first, and its share of all; empty where it says nothing."""
+    gains = about.get("importances", {})
     total = sum(gains.values()) or 1.0
     ordered = sorted(gains.items(), key=lambda item: (-item[1], item[0]))
     return [

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
+REFERENCE = "__score"
+"""The column of the table ``reference`` of stage train."""
+
+
 def to_column(scores: Array) -> pa.Array:
     """Scores as a column: float32, or lists of as many float32 as there are classes; NaN stays NaN.
 

@@ -1,4 +1,4 @@
-"""Gives the challenger a version in MLflow: always, refused or not; but never if ONNX graph and booster disagree."""
+"""Gives the challenger a version in MLflow: refused or not, but never if the graph disagrees with what was trained."""
 
 from nightshift.register.stage import run
 

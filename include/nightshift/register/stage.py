@@ -29,7 +29,7 @@ def run(plan: Plan, io: StageIO) -> StageResult:
     because a person approves, the refusal goes into the ledger. Publishes ``registration.json``.
 
     Raises:
-        ParityError: The ONNX graph and the booster disagree on a probe or holdout row; nothing is registered.
+        ParityError: The ONNX graph and the trained model disagree on a probe or holdout row; nothing is registered.
         InfraCheckFailed: The graph is not one that may be loaded.
         IntegrityError: A stored file is not the one that was published.
         StorageError: The store or MLflow failed; another try finishes what this one began.
@@ -42,8 +42,8 @@ def _register(plan: Plan, io: StageIO, attempt: Attempt) -> Mapping[str, Any]:
     train = io.given("train")
     digest = train.file("graph.onnx").sha256
     scorer = Scorer.load(io.store.read(train, "graph.onnx"), digest=digest, threads=plan.threads)
-    parity = require_parity(io, scorer, threads=plan.threads)
-    log.info("graph and booster agree on %d rows to %.1e", parity.rows, parity.max_diff)
+    parity = require_parity(io, scorer)
+    log.info("graph and trained model agree on %d rows to %.1e", parity.rows, parity.max_diff)
 
     submission = describe(plan, io, scorer, parity)
     registry = Registry(plan.mlflow_uri, registered_name(env=plan.env, model=plan.model))

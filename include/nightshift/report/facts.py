@@ -38,7 +38,7 @@ def _preprocess(summary: Summary) -> str:
 
 
 def _train(summary: Summary) -> str:
-    return counted(summary, ("trees", "trees"), ("features", "features"))
+    return ", ".join(filter(None, (summary.get("size"), counted(summary, ("features", "features")))))
 
 
 def _evaluate(summary: Summary) -> str:

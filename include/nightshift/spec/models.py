@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nightshift.spec import rules, task_rules, xgboost_params
+from nightshift.spec import engines, rules, task_rules
 from nightshift.spec.base import SpecModel
 from nightshift.spec.compute import Compute
 from nightshift.spec.data_checks import DataChecks
@@ -235,7 +235,7 @@ class Training(SpecModel):
 
     @model_validator(mode="after")
     def _check_params(self) -> Self:
-        reject(xgboost_params.problems(self.params))
+        reject(engines.PARAMS[self.engine].problems(self.params))
         return self
 
 

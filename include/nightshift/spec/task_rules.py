@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nightshift.spec import xgboost_params
+from nightshift.spec import engines
 from nightshift.spec.problem import Problem
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def threshold_is_binary(spec: ModelSpec) -> Iterator[Problem]:
 
 
 def params_suit_task(spec: ModelSpec) -> Iterator[Problem]:
-    yield from xgboost_params.problems_of_task(spec.training.params, spec.label.task)
+    yield from engines.PARAMS[spec.training.engine].problems_of_task(spec.training.params, spec.label.task)
 
 
 BETWEEN_SECTIONS = (

@@ -1,4 +1,4 @@
-"""Stage train: from the transformed training window to a booster, and to one ONNX graph."""
+"""Stage train: from the transformed training window to a model, and to one ONNX graph."""
 
 from nightshift.train.stage import run
 

@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from nightshift.model.graph import build_graph
+from nightshift.model.scores import REFERENCE, to_column
 from nightshift.plan import (
     CODE_OF_SPARK,
     LIBRARIES_OF_SPARK,
@@ -26,13 +27,15 @@ log = logging.getLogger(__name__)
 
 
 def run(plan: Plan, io: StageIO) -> StageResult:
-    """Train on what preprocess published and publish ``booster.ubj``, ``graph.onnx`` and ``model.json``.
+    """Train on what preprocess published and publish ``graph.onnx``, ``model.json`` and the library's own files.
+
+    The table ``reference`` has what the library itself says of the rows of probe and holdout.
 
     Raises:
         DataError: The training window cannot be learned from.
         SpecError: The engine does not take the spec's parameters, or cannot have as many workers.
         JobError: Spark failed; another try may succeed.
-        ModelError: The booster cannot be turned into a graph.
+        ModelError: What was learned cannot be turned into a graph.
     """
     given = io.given("preprocess")
     also = _spark_too() if plan.spec.training.workers > 1 else {}
@@ -46,6 +49,8 @@ def _spark_too() -> dict[str, str]:
 
 
 def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt) -> dict[str, Any]:
+    import pyarrow as pa
+
     transforms = Transforms.from_json(io.store.read(given, "transforms.json"))
     training = plan.spec.training
     window = TrainingWindow(
@@ -59,26 +64,29 @@ def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt) -> dict[s
         scratch=io.scratch,
     )
     engine = engine_of(training)
-    fitted = engine.fit(window, training, threads=plan.threads)
+    asked = window.asked()
+    fitted = engine.fit(window, training, threads=plan.threads, asked=asked)
     graph = build_graph(
         transforms,
-        fitted.booster,
+        fitted.head,
         task=plan.spec.label.task,
         threshold=fitted.threshold,
         classes=plan.spec.label.classes,
     )
     digest = hashlib.sha256(graph).hexdigest()
     threshold = "" if fitted.threshold is None else f"threshold {fitted.threshold:.4f}, "
-    log.info("train: %d trees in %.1f s, %smodel %s", fitted.trees, fitted.seconds, threshold, digest[:12])
+    log.info("train: %s in %.1f s, %smodel %s", fitted.size, fitted.seconds, threshold, digest[:12])
 
-    attempt.put("booster.ubj", fitted.data)
+    for name, data in fitted.artifacts.items():
+        attempt.put(name, data)
     attempt.put("graph.onnx", graph)
+    attempt.put_table("reference", pa.table({REFERENCE: to_column(fitted.scores)}))
     attempt.put("model.json", canonical_json(_model_card(plan, transforms, fitted, digest)))
     return {
         "engine": engine.name,
         "task": plan.spec.label.task,
         "workers": training.workers,
-        "trees": fitted.trees,
+        "size": fitted.size,
         "train_rows": window.rows,
         "features": window.width,
         "fitted_until": plan.windows.train.end.isoformat(),
@@ -91,13 +99,11 @@ def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt) -> dict[s
 def _model_card(plan: Plan, transforms: Transforms, fitted: Fitted, digest: str) -> dict[str, Any]:
     """What ``model.json`` says: how the model was made and what it takes. Nothing of the clock is in it."""
     training, window = plan.spec.training, plan.windows.train
-    gains = {name: 0.0 for name, _ in transforms.request_columns}
-    for name, gain in zip(transforms.columns_of_features, fitted.gains.tolist(), strict=True):
-        gains[name] += gain
     return {
         "engine": training.engine,
         "engine_version": fitted.engine_version,
-        "params": fitted.params,
+        "params": dict(fitted.params),
+        "size": fitted.size,
         "seed": training.seed,
         "threads": plan.threads,
         "workers": training.workers,
@@ -108,6 +114,16 @@ def _model_card(plan: Plan, transforms: Transforms, fitted: Fitted, digest: str)
         "request": [list(column) for column in transforms.request_columns],
         "label": plan.spec.label.model_dump(mode="json"),
         "graph_sha256": digest,
-        "booster_sha256": hashlib.sha256(fitted.data).hexdigest(),
-        "importances": gains,
+        "artifacts": {name: hashlib.sha256(data).hexdigest() for name, data in fitted.artifacts.items()},
+        **_importances(transforms, fitted),
     }
+
+
+def _importances(transforms: Transforms, fitted: Fitted) -> dict[str, Any]:
+    """By request column, where the engine has any: the sum over the places of the vector that come from it."""
+    if fitted.importances is None:
+        return {}
+    sums = {name: 0.0 for name, _ in transforms.request_columns}
+    for name, importance in zip(transforms.columns_of_features, fitted.importances.tolist(), strict=True):
+        sums[name] += importance
+    return {"importances": sums}

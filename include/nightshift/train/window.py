@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TABLE = "train"
+ASKED = ("probe", "holdout")
+"""Tables on whose rows the graph has to say what the trained model says."""
 FEATURES = "__features"
 LABEL = "__label"
 LARGEST = 3.4028234e38
@@ -85,6 +87,17 @@ class TrainingWindow:
             classes, counts = np.unique(labels, return_counts=True)
             self.check_classes(dict(zip(classes.tolist(), counts.tolist(), strict=True)))
         return feature_matrix(table.column(FEATURES), self.width), labels
+
+    def asked(self) -> Array:
+        """The vectors of the tables ``ASKED``, one after another, ``[M, F]`` float32; without their labels.
+
+        Raises:
+            IntegrityError: A file is not the one that was published.
+        """
+        import numpy as np
+
+        tables = (self.store.read_table(self.given, name, columns=[FEATURES]) for name in ASKED)
+        return np.concatenate([feature_matrix(table.column(FEATURES), self.width) for table in tables])
 
     def _check_labelled(self, unlabelled: int) -> None:
         if unlabelled:

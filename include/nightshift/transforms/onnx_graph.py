@@ -15,9 +15,13 @@ class OnnxGraph:
     """Nodes and constants in the order they were added.
 
     Names of inner tensors contain a slash, which no request column can, so they never meet.
+
+    Attributes:
+        scope: First part of the names of what is added.
     """
 
     def __init__(self) -> None:
+        self.scope = "transforms"
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
 
@@ -25,7 +29,7 @@ class OnnxGraph:
         """Add a node with one output; gives the output's name."""
         from onnx import helper
 
-        name = output or f"transforms/{op}_{len(self.nodes)}"
+        name = output or f"{self.scope}/{op}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, list(inputs), [name], name=f"node/{name}", domain=domain, **attributes))
         return name
 
@@ -33,7 +37,7 @@ class OnnxGraph:
         """Add a constant tensor; gives its name."""
         from onnx import numpy_helper
 
-        name = f"transforms/constant_{len(self.constants)}"
+        name = f"{self.scope}/constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(value, name))
         return name
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import xgboost
+from tests.fakes.booster_graph import booster_graph
 
-from nightshift.model.graph import build_graph
 from nightshift.transforms import Transforms
 from nightshift.transforms.columns import CategoricalColumn, NumericColumn
 from nightshift.transforms.numeric import Clip
@@ -55,7 +55,7 @@ def small_model(rows: int = 3000, **params: object) -> SmallModel:
         (CategoricalColumn("carrier", "one_hot", 9, LEVELS),),
     )
     threshold = 0.4
-    data = build_graph(transforms, booster, threshold=threshold)
+    data = booster_graph(transforms, booster, threshold=threshold)
     return SmallModel(transforms, booster, requests, features, data, threshold)
 
 

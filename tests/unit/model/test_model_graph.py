@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 import pytest
 import xgboost
+from tests.fakes.booster_graph import booster_graph
 
 from nightshift.errors import ModelError
 from nightshift.model.booster import load_booster, predict
-from nightshift.model.graph import build_graph
 from nightshift.model.parity import compare
 from nightshift.model.session import Scorer
 from nightshift.transforms import Transforms
@@ -51,7 +51,7 @@ def test_label_is_the_probability_against_the_float32_threshold(model: Any) -> N
     assert scorer.labels(model.requests).tolist() == (probability >= np.float32(model.threshold)).astype(int).tolist()
 
     exactly = float(probability[0])
-    on_the_line = Scorer.load(build_graph(model.transforms, model.booster, threshold=exactly))
+    on_the_line = Scorer.load(booster_graph(model.transforms, model.booster, threshold=exactly))
     assert on_the_line.labels(model.requests)[0] == 1
 
 
@@ -70,7 +70,7 @@ def test_graph_has_only_known_operators_and_nothing_of_the_clock(model: Any) -> 
 def test_the_same_model_gives_the_same_bytes(model: Any) -> None:
     reread = Transforms.from_json(model.transforms.to_json())
 
-    again = build_graph(reread, load_booster(bytes(model.booster.save_raw("ubj"))), threshold=model.threshold)
+    again = booster_graph(reread, load_booster(bytes(model.booster.save_raw("ubj"))), threshold=model.threshold)
 
     assert again == model.data
 
@@ -79,7 +79,7 @@ def test_feature_names_of_the_booster_do_not_matter(model: Any) -> None:
     named = model.booster.copy()
     named.feature_names = ["a", "b", "c", "d", "e"]
 
-    assert build_graph(model.transforms, named, threshold=model.threshold) == model.data
+    assert booster_graph(model.transforms, named, threshold=model.threshold) == model.data
     assert named.feature_names == ["a", "b", "c", "d", "e"]
 
 
@@ -87,7 +87,7 @@ def test_a_category_without_levels_is_still_an_input(model: Any) -> None:
     transforms = Transforms(
         model.transforms.numeric, (*model.transforms.categorical, CategoricalColumn("empty", "one_hot", 9, ()))
     )
-    scorer = Scorer.load(build_graph(transforms, model.booster, threshold=0.4))
+    scorer = Scorer.load(booster_graph(transforms, model.booster, threshold=0.4))
 
     assert scorer.columns[-1] == ("empty", "categorical")
     requests = model.requests.append_column("empty", model.requests.column("carrier"))
@@ -103,9 +103,9 @@ def test_boosters_of_another_kind_are_refused(model: Any) -> None:
     )
 
     with pytest.raises(ModelError, match="not reg:squarederror and 5"):
-        build_graph(model.transforms, regression, threshold=0.5)
+        booster_graph(model.transforms, regression, threshold=0.5)
     with pytest.raises(ModelError, match="not binary:logistic and 3"):
-        build_graph(model.transforms, narrow, threshold=0.5)
+        booster_graph(model.transforms, narrow, threshold=0.5)
 
 
 def test_bytes_that_are_no_booster_are_refused() -> None:

@@ -14,10 +14,10 @@ import pytest
 import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fakes.booster_graph import booster_graph
 
 from nightshift.errors import InfraCheckFailed, ModelError
 from nightshift.model.booster import predict
-from nightshift.model.graph import build_graph
 from nightshift.model.parity import TOLERANCE, compare
 from nightshift.model.scores import from_column, to_column
 from nightshift.model.session import CLASSES, TASK, Scorer
@@ -87,7 +87,7 @@ def several(**params: Any) -> Small:
     places = (np.nan_to_num(vectors[:, 0], nan=30) // 12 + vectors[:, 2] + random.integers(2, size=2000)) % len(PORTS)
     fixed = {"objective": "multi:softprob", "num_class": len(PORTS), "nthread": 1, "verbosity": 0}
     booster = xgboost.train({**fixed, **params}, xgboost.QuantileDMatrix(vectors, places), 12)
-    return Small("multiclass", booster, build_graph(TRANSFORMS, booster, task="multiclass", classes=PORTS), PORTS)
+    return Small("multiclass", booster, booster_graph(TRANSFORMS, booster, task="multiclass", classes=PORTS), PORTS)
 
 
 @cache
@@ -97,7 +97,7 @@ def number(objective: str = OBJECTIVES[0], *, scale: float = 1.0, shift: float =
     values = np.nan_to_num(vectors[:, 0], nan=20) / 10 + 3 * vectors[:, 2] + random.normal(size=2000)
     fixed = {"objective": objective, "nthread": 1, "verbosity": 0, **params}
     booster = xgboost.train(fixed, xgboost.QuantileDMatrix(vectors, scale * values + shift), 100)
-    return Small("regression", booster, build_graph(TRANSFORMS, booster, task="regression"))
+    return Small("regression", booster, booster_graph(TRANSFORMS, booster, task="regression"))
 
 
 # -- parity --------------------------------------------------------------------------------------------
@@ -167,14 +167,14 @@ def test_no_rows_have_scores_of_the_same_form() -> None:
 def test_equally_probable_classes_are_the_first_of_them() -> None:
     fixed = {"objective": "multi:softprob", "num_class": 4, "gamma": 1e9, "learning_rate": 1e-9, "nthread": 1}
     even = xgboost.QuantileDMatrix(vectors_of(training_rows()[0]), np.arange(2000) % 4)
-    scorer = Scorer.load(build_graph(TRANSFORMS, xgboost.train(fixed, even, 1), task="multiclass", classes=PORTS))
+    scorer = Scorer.load(booster_graph(TRANSFORMS, xgboost.train(fixed, even, 1), task="multiclass", classes=PORTS))
     assert set(scorer.labels(training_rows()[0])) == {"EWR"}
 
 
 def test_the_same_booster_gives_the_same_bytes() -> None:
     for made in (several(), number()):
         again = xgboost.Booster(model_file=bytearray(made.booster.save_raw("ubj")))
-        assert build_graph(TRANSFORMS, again, task=made.task, classes=made.classes) == made.data
+        assert booster_graph(TRANSFORMS, again, task=made.task, classes=made.classes) == made.data
 
 
 def test_a_booster_of_few_rows_is_not_taken_for_a_regression() -> None:
@@ -183,7 +183,7 @@ def test_a_booster_of_few_rows_is_not_taken_for_a_regression() -> None:
     booster = xgboost.train(
         {"objective": "binary:logistic", "nthread": 1}, xgboost.QuantileDMatrix(vectors, [0, 1] * 4), 1
     )
-    scorer = Scorer.load(build_graph(TRANSFORMS, booster, threshold=0.5))
+    scorer = Scorer.load(booster_graph(TRANSFORMS, booster, threshold=0.5))
     assert scorer.score(requests_of([(0, 0, "AA")])).tolist() == [0.5]
 
 
@@ -191,11 +191,11 @@ def test_a_booster_of_another_task_or_of_other_classes_is_refused() -> None:
     with pytest.raises(
         ModelError, match=r"multi:softprob and 5 features was expected, not reg:squarederror and 5, .*4 classes, not 0"
     ):
-        build_graph(TRANSFORMS, number().booster, task="multiclass", classes=PORTS)
+        booster_graph(TRANSFORMS, number().booster, task="multiclass", classes=PORTS)
     with pytest.raises(ModelError, match="one for 3 classes, not 4"):
-        build_graph(TRANSFORMS, several().booster, task="multiclass", classes=PORTS[:3])
+        booster_graph(TRANSFORMS, several().booster, task="multiclass", classes=PORTS[:3])
     with pytest.raises(ModelError, match=r"reg:squarederror or reg:absoluteerror or .*, not multi:softprob"):
-        build_graph(TRANSFORMS, several().booster, task="regression")
+        booster_graph(TRANSFORMS, several().booster, task="regression")
 
 
 def told_otherwise(data: bytes, **metadata: str) -> bytes:

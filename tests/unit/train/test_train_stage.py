@@ -82,6 +82,8 @@ def preprocessed(plan: Plan, scratch: Path, table: pa.Table) -> StageIO:
     attempt = store.attempt("preprocess", plan.interval.key)
     attempt.put("transforms.json", TRANSFORMS.to_json())
     attempt.put_table("train", table)
+    for name, rows in (("probe", table.slice(0, 20)), ("holdout", table.slice(20, 100))):
+        attempt.put_table(name, rows)
     manifest = attempt.publish(stage_key="given", code="test")
     return StageIO(store, {"preprocess": manifest.ref}, scratch)
 
@@ -103,9 +105,9 @@ def test_it_publishes_a_graph_that_agrees_with_its_booster(tmp_path: Path, caplo
     card = json.loads(read(io, result, "model.json"))
     assert (result.stage, result.status, result.reused) == ("train", "succeeded", False)
     assert result.summary["model_digest"] == hashlib.sha256(graph).hexdigest() == card["graph_sha256"]
-    assert card["booster_sha256"] == hashlib.sha256(booster).hexdigest()
-    assert {key: result.summary[key] for key in ("engine", "trees", "train_rows", "features", "fitted_until")} == {
-        "engine": "xgboost", "trees": 20, "train_rows": 600, "features": 4, "fitted_until": "2024-02-27T00:00:00+00:00",
+    assert card["artifacts"] == {"booster.ubj": hashlib.sha256(booster).hexdigest()}
+    assert {key: result.summary[key] for key in ("engine", "size", "train_rows", "features", "fitted_until")} == {
+        "engine": "xgboost", "size": "20 trees", "train_rows": 600, "features": 4, "fitted_until": "2024-02-27T00:00:00+00:00",
     }  # fmt: skip
     assert card["train_window"] == ["2024-02-20T00:00:00+00:00", card["fitted_until"]]
     assert card["feature_names"] == ["weight", "unused", "lane=air", "lane=sea"]

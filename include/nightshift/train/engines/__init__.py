@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nightshift.model.heads import Head
 from nightshift.spec.models import Training
+from nightshift.spec.parameters import Value
 from nightshift.train.window import TrainingWindow
 
 if TYPE_CHECKING:
     import numpy as np
-    import xgboost
+
+    Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -18,23 +22,27 @@ class Fitted:
     """What an engine gives back.
 
     Attributes:
-        booster: The trained trees.
-        data: The same as bytes; equal for equal inputs.
+        head: What was learned, as the end of an ONNX graph.
+        scores: What it says of the vectors that were asked about, by the library that trained it: ``[M]``, or
+            ``[M, K]`` for K classes, float32. The graph has to say the same.
+        artifacts: The model in the library's own format, for people and their tools: bytes by file name; equal
+            for equal inputs where the engine promises that.
         engine_version: Version of the library that trained.
         params: The parameters it was trained with, defaults of this package included.
-        trees: Number of trees.
-        gains: Total gain of every feature, ``[F]``.
+        size: How large it is, in a few words: ``200 trees``.
+        importances: What each feature contributed, ``[F]``, in the library's own unit; None where it has none.
         threshold: Probability from which a row is positive, a float32: the spec's, or found on the training rows;
             None where the label is not binary.
         seconds: How long the training itself took, after reading.
     """
 
-    booster: xgboost.Booster
-    data: bytes
+    head: Head
+    scores: Array
+    artifacts: Mapping[str, bytes]
     engine_version: str
-    params: dict[str, int | float | str | bool]
-    trees: int
-    gains: np.ndarray[Any, Any]
+    params: Mapping[str, Value]
+    size: str
+    importances: Array | None
     threshold: float | None
     seconds: float
 
@@ -44,13 +52,14 @@ class Engine(Protocol):
 
     name: str
 
-    def fit(self, window: TrainingWindow, training: Training, *, threads: int) -> Fitted:
+    def fit(self, window: TrainingWindow, training: Training, *, threads: int, asked: Array) -> Fitted:
         """Train.
 
         Args:
             window: The rows to learn from; missing is NaN.
             training: The spec's section.
             threads: Threads of this process; part of what makes the result reproducible.
+            asked: Vectors to score with what was learned, ``[M, F]`` float32.
 
         Raises:
             DataError: The window cannot be learned from.

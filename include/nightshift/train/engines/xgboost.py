@@ -6,8 +6,11 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from nightshift.model.booster import predict
+from nightshift.model.heads.booster import BoosterHead
 from nightshift.spec.models import Label, Training
-from nightshift.spec.xgboost_params import OBJECTIVES, Value
+from nightshift.spec.parameters import Value
+from nightshift.spec.xgboost_params import OBJECTIVES
 from nightshift.train.engines import Fitted
 from nightshift.train.threshold import Ranking, threshold_of
 from nightshift.train.window import TrainingWindow
@@ -15,6 +18,8 @@ from nightshift.train.window import TrainingWindow
 if TYPE_CHECKING:
     import numpy as np
     import xgboost
+
+    Array = np.ndarray[Any, Any]
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +40,7 @@ class XGBoost:
 
     name = "xgboost"
 
-    def fit(self, window: TrainingWindow, training: Training, *, threads: int) -> Fitted:
+    def fit(self, window: TrainingWindow, training: Training, *, threads: int, asked: Array) -> Fitted:
         """Train; see ``Engine.fit``."""
         import xgboost
 
@@ -60,18 +65,41 @@ class XGBoost:
             num_boost_round=trees,
             callbacks=[watch],
         )
-        return Fitted(
-            booster=booster,
-            data=bytes(booster.save_raw("ubj")),
-            engine_version=xgboost.__version__,
-            params=params,
-            trees=booster.num_boosted_rounds(),
-            gains=gains_of(booster, window.width),
+        return fitted(
+            booster,
+            window,
+            training,
+            scores=predict(booster, asked, threads=threads),
             threshold=threshold_of(training, lambda: Ranking.of(labels, watch.probabilities))
             if task == "binary"
             else None,
             seconds=time.monotonic() - began,
         )
+
+
+def fitted(
+    booster: xgboost.Booster,
+    window: TrainingWindow,
+    training: Training,
+    *,
+    scores: Array,
+    threshold: float | None,
+    seconds: float,
+) -> Fitted:
+    """What every engine of this name gives back, wherever it trained."""
+    import xgboost
+
+    return Fitted(
+        head=BoosterHead(booster, window.label.task, window.width, len(window.label.classes)),
+        scores=scores,
+        artifacts={"booster.ubj": bytes(booster.save_raw("ubj"))},
+        engine_version=xgboost.__version__,
+        params=params_of(training),
+        size=f"{booster.num_boosted_rounds()} trees",
+        importances=gains_of(booster, window.width),
+        threshold=threshold,
+        seconds=seconds,
+    )
 
 
 def params_of(training: Training) -> dict[str, Value]:
@@ -107,7 +135,7 @@ def _watch(matrix: xgboost.QuantileDMatrix, trees: int, loss_name: str, *, keep:
     from xgboost.callback import TrainingCallback
 
     class Watch(TrainingCallback):  # type: ignore[misc]
-        probabilities: np.ndarray[Any, Any]
+        probabilities: Array
 
         def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: object) -> bool:
             if is_told(epoch + 1, trees):
@@ -123,7 +151,7 @@ def _watch(matrix: xgboost.QuantileDMatrix, trees: int, loss_name: str, *, keep:
     return Watch()
 
 
-def gains_of(booster: xgboost.Booster, width: int) -> np.ndarray[Any, Any]:
+def gains_of(booster: xgboost.Booster, width: int) -> Array:
     """Total gain by place in the vector; a feature that no split uses has 0."""
     import numpy as np
 

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from nightshift.errors import DataError, IntegrityError
+from nightshift.errors import DataError
 from nightshift.model.booster import feature_matrix, load_booster, predict
 from nightshift.spark import session
 from nightshift.spec.models import Training
 from nightshift.train.engines import Fitted
-from nightshift.train.engines.xgboost import described, fixed_of, gains_of, is_told, params_of
+from nightshift.train.engines.xgboost import described, fitted, fixed_of, is_told, params_of
 from nightshift.train.slots import with_all_workers
+from nightshift.train.spark_rows import check_rows, read
 from nightshift.train.threshold import Ranking, threshold_of
-from nightshift.train.window import FEATURES, LABEL, TABLE, TrainingWindow
+from nightshift.train.window import FEATURES, LABEL, TrainingWindow
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import DataFrame
+
+    Array = np.ndarray[Any, Any]
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +43,8 @@ class XGBoostOnSpark:
 
     name = "xgboost"
 
-    def fit(self, window: TrainingWindow, training: Training, *, threads: int) -> Fitted:
+    def fit(self, window: TrainingWindow, training: Training, *, threads: int, asked: Array) -> Fitted:
         """Train; see ``Engine.fit``."""
-        import xgboost
-
         if window.rows < training.workers * ROWS_OF_A_WORKER:
             raise DataError(
                 f"the training window has {window.rows} rows, too few for {training.workers} workers: "
@@ -54,112 +56,22 @@ class XGBoostOnSpark:
         ) as spark:
             # Spark would compute the workers' shares twice: once only to count them.
             spark.conf.set("spark.sql.adaptive.enabled", "false")
-            rows = _read(spark, window)
-            labels = _check_numbers(rows, window) if window.label.task == "regression" else _check(rows, window)
-            window.announce(self.name, labels, f"{training.workers} workers")
+            rows = read(spark, window)
+            positives = check_rows(rows, window)
+            window.announce(self.name, described(window.label, positives), f"{training.workers} workers")
             began = time.monotonic()
             booster = with_all_workers(spark, training.workers, lambda: _train(rows, window, training))
             data = bytes(booster.save_raw("ubj"))
-            return Fitted(
-                booster=booster,
-                data=data,
-                engine_version=xgboost.__version__,
-                params=params_of(training),
-                trees=booster.num_boosted_rounds(),
-                gains=gains_of(booster, window.width),
+            return fitted(
+                booster,
+                window,
+                training,
+                scores=predict(booster, asked, threads=threads),
                 threshold=threshold_of(training, lambda: _ranking(rows, data, window.width))
                 if window.label.task == "binary"
                 else None,
                 seconds=time.monotonic() - began,
             )
-
-
-def _read(spark: SparkSession, window: TrainingWindow) -> DataFrame:
-    """The table, once every file has proven to be the one that was published.
-
-    Raises:
-        IntegrityError: One is not.
-    """
-    from pyspark.errors import AnalysisException
-
-    uris = window.store.uris(window.given, TABLE)
-    published = {entry.path.rpartition("/")[2]: entry.sha256 for entry in window.files}
-    hint = "restore it from a backup, or delete that version and run preprocess again"
-    try:
-        files = spark.read.format("binaryFile").load(uris)
-    except AnalysisException as error:
-        if error.getCondition() != "PATH_NOT_FOUND":
-            raise
-        gone = (error.getMessageParameters() or {}).get("path", "a file")
-        raise IntegrityError(f"{gone} is gone; {window.given.ref} lists it.", hint=hint) from error
-    digests = files.selectExpr("path", "sha2(content, 256) AS sha256").collect()
-    found = {row["path"].rpartition("/")[2]: row["sha256"] for row in digests}
-    if damaged := sorted(name for name, sha256 in published.items() if found.get(name) != sha256):
-        raise IntegrityError(
-            f"{len(damaged)} of {len(published)} files of the training window have other bytes than were published; "
-            f"{window.given.ref} lists {damaged[0]}.",
-            hint=hint,
-        )
-    return spark.read.parquet(*uris)
-
-
-def _check(rows: DataFrame, window: TrainingWindow) -> str:
-    """Demand what native training demands, and that the workers read what was published; gives words for the log.
-
-    Raises:
-        DataError: The window cannot be learned from.
-    """
-    told = rows.groupBy(LABEL).agg(*_facts()).collect()
-    counts = {int(row[LABEL]): int(row["rows"]) for row in told if row[LABEL] is not None}
-    window.check_classes(counts, unlabelled=sum(row["rows"] for row in told if row[LABEL] is None))
-    _check_vectors(told, window)
-    return described(window.label, counts[1])
-
-
-def _check_numbers(rows: DataFrame, window: TrainingWindow) -> str:
-    """The same where numbers are learned.
-
-    Raises:
-        DataError: The window cannot be learned from.
-    """
-    import math
-
-    from pyspark.sql.functions import col, count_if, max, min
-
-    [told] = rows.agg(
-        *_facts(),
-        count_if(col(LABEL).isNull()).alias("unlabelled"),
-        min(LABEL).alias("smallest"),
-        max(LABEL).alias("largest"),
-    ).collect()
-    smallest = math.inf if told["smallest"] is None else told["smallest"]
-    largest = -math.inf if told["largest"] is None else told["largest"]
-    window.check_numbers(smallest, largest, unlabelled=told["unlabelled"])
-    _check_vectors([told], window)
-    return described(window.label, 0)
-
-
-def _check_vectors(told: Sequence[Row], window: TrainingWindow) -> None:
-    """Raises DataError: Not every vector has the width of the window."""
-    nulls = sum(row["nulls"] for row in told)
-    least, most = min(row["least"] for row in told), max(row["most"] for row in told)
-    if nulls or (least, most) != (window.width, window.width):
-        raise DataError(
-            f"vectors of {window.width} numbers were expected, but their lengths go from {least} to {most}, "
-            f"and {nulls} are null."
-        )
-
-
-def _facts() -> list[Any]:
-    from pyspark.sql.functions import coalesce, col, count, count_if, lit, max, min, size
-
-    length = coalesce(size(col(FEATURES)), lit(0))
-    return [
-        count("*").alias("rows"),
-        count_if(col(FEATURES).isNull()).alias("nulls"),
-        min(length).alias("least"),
-        max(length).alias("most"),
-    ]
 
 
 def _train(rows: DataFrame, window: TrainingWindow, training: Training) -> Any:

@@ -1,0 +1,133 @@
+"""What an engine's own parameters may be. Plain Python: a spec is checked without loading any library."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from nightshift.spec.problem import Problem
+
+if TYPE_CHECKING:
+    from nightshift.spec.values import Task
+
+Value = int | float | str | bool
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Whole numbers from ``low`` to ``high``."""
+
+    low: int
+    high: int
+
+    def admits(self, value: Value) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"a whole number from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Real:
+    """Finite numbers from ``low`` to ``high``; with ``above`` the low end is not allowed itself."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def admits(self, value: Value) -> bool:
+        if isinstance(value, bool | str) or not math.isfinite(value):
+            return False
+        low_holds = value > self.low if self.above else value >= self.low
+        return low_holds and (value < self.high if self.below else value <= self.high)
+
+    def __str__(self) -> str:
+        if self.low == -math.inf:
+            return "a finite number"
+        low = f"{'above' if self.above else 'at least'} {self.low:g}"
+        if self.high == math.inf:
+            return f"a number {low}"
+        return f"a number {low} and {'below' if self.below else 'at most'} {self.high:g}"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def admits(self, value: Value) -> bool:
+        return value in self.words
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.words)}"
+
+
+Rule = Whole | Real | OneOf
+
+
+class EngineParams(Protocol):
+    """The rules of one engine."""
+
+    def problems(self, params: Mapping[str, Value]) -> Iterator[Problem]:
+        """Parameters that the engine would ignore or misread, or that are not a spec's to set.
+
+        Args:
+            params: The section ``params``; places in the problems are relative to ``training``.
+        """
+
+    def problems_of_task(self, params: Mapping[str, Value], task: Task) -> Iterator[Problem]:
+        """Parameters that are good for another task only, by their place in the spec."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters by name; what most engines need for ``EngineParams``.
+
+    Attributes:
+        allowed: Every parameter that a spec may set.
+        elsewhere: What to do about names that people write instead.
+        by_task: What a parameter may be where the task says more than ``allowed``; None: it does nothing there.
+    """
+
+    allowed: Mapping[str, Rule]
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    by_task: Mapping[Task, Mapping[str, Rule | None]] = field(default_factory=dict)
+
+    def problems(self, params: Mapping[str, Value]) -> Iterator[Problem]:
+        """See ``EngineParams.problems``."""
+        for name, value in params.items():
+            rule, at = self.allowed.get(name), ("params", name)
+            if rule is None:
+                allowed = None if self._near(name) else ", ".join(self.allowed)
+                message = f"{name} is no parameter that a spec can set."
+                yield Problem(message, at, allowed=allowed, hint=self._hint(name), is_key=True)
+            elif not rule.admits(value):
+                yield Problem(f"{value!r} is not {rule}.", at, allowed=str(rule))
+
+    def problems_of_task(self, params: Mapping[str, Value], task: Task) -> Iterator[Problem]:
+        """See ``EngineParams.problems_of_task``."""
+        for name, value in params.items():
+            at, general = ("training", "params", name), self.allowed.get(name)
+            if general is None or not general.admits(value):
+                continue
+            rule = self.by_task.get(task, {}).get(name, general)
+            if rule is None:
+                yield Problem(f"{name} does nothing for {task}.", at, hint="drop it", is_key=True)
+            elif not rule.admits(value):
+                yield Problem(f"{value!r} is not {rule}.", at, allowed=str(rule))
+
+    def _near(self, name: str) -> str | None:
+        return next(iter(difflib.get_close_matches(name, [*self.allowed, *self.elsewhere], n=1)), None)
+
+    def _hint(self, name: str) -> str | None:
+        near = self._near(name)
+        if near is None:
+            return None
+        if near == name:
+            return self.elsewhere[name]
+        return f"did you mean {near}? {self.elsewhere[near]}" if near in self.elsewhere else f"did you mean {near}?"

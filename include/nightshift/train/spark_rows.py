@@ -1,0 +1,100 @@
+"""The training window as rows of Spark: read as published, and checked as the arrays of one machine are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nightshift.errors import DataError, IntegrityError
+from nightshift.train.window import FEATURES, LABEL, TABLE, TrainingWindow
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, Row, SparkSession
+
+
+def read(spark: SparkSession, window: TrainingWindow) -> DataFrame:
+    """The table, once every file has proven to be the one that was published.
+
+    Raises:
+        IntegrityError: One is not.
+    """
+    from pyspark.errors import AnalysisException
+
+    uris = window.store.uris(window.given, TABLE)
+    published = {entry.path.rpartition("/")[2]: entry.sha256 for entry in window.files}
+    hint = "restore it from a backup, or delete that version and run preprocess again"
+    try:
+        files = spark.read.format("binaryFile").load(uris)
+    except AnalysisException as error:
+        if error.getCondition() != "PATH_NOT_FOUND":
+            raise
+        gone = (error.getMessageParameters() or {}).get("path", "a file")
+        raise IntegrityError(f"{gone} is gone; {window.given.ref} lists it.", hint=hint) from error
+    digests = files.selectExpr("path", "sha2(content, 256) AS sha256").collect()
+    found = {row["path"].rpartition("/")[2]: row["sha256"] for row in digests}
+    if damaged := sorted(name for name, sha256 in published.items() if found.get(name) != sha256):
+        raise IntegrityError(
+            f"{len(damaged)} of {len(published)} files of the training window have other bytes than were published; "
+            f"{window.given.ref} lists {damaged[0]}.",
+            hint=hint,
+        )
+    return spark.read.parquet(*uris)
+
+
+def check_rows(rows: DataFrame, window: TrainingWindow) -> int:
+    """Demand what native training demands, and that the workers read what was published.
+
+    Returns:
+        For binary, how many rows are positive; else 0.
+
+    Raises:
+        DataError: The window cannot be learned from.
+    """
+    if window.label.task == "regression":
+        _check_numbers(rows, window)
+        return 0
+    told = rows.groupBy(LABEL).agg(*_facts()).collect()
+    counts = {int(row[LABEL]): int(row["rows"]) for row in told if row[LABEL] is not None}
+    window.check_classes(counts, unlabelled=sum(row["rows"] for row in told if row[LABEL] is None))
+    _check_vectors(told, window)
+    return counts[1] if window.label.task == "binary" else 0
+
+
+def _check_numbers(rows: DataFrame, window: TrainingWindow) -> None:
+    """Raises DataError: Not numbers that a model can learn."""
+    from pyspark.sql.functions import col, count_if, max, min
+
+    [told] = rows.agg(
+        *_facts(),
+        count_if(col(LABEL).isNull()).alias("unlabelled"),
+        min(LABEL).alias("smallest"),
+        max(LABEL).alias("largest"),
+    ).collect()
+    smallest = math.inf if told["smallest"] is None else told["smallest"]
+    largest = -math.inf if told["largest"] is None else told["largest"]
+    window.check_numbers(smallest, largest, unlabelled=told["unlabelled"])
+    _check_vectors([told], window)
+
+
+def _check_vectors(told: Sequence[Row], window: TrainingWindow) -> None:
+    """Raises DataError: Not every vector has the width of the window."""
+    nulls = sum(row["nulls"] for row in told)
+    least, most = min(row["least"] for row in told), max(row["most"] for row in told)
+    if nulls or (least, most) != (window.width, window.width):
+        raise DataError(
+            f"vectors of {window.width} numbers were expected, but their lengths go from {least} to {most}, "
+            f"and {nulls} are null."
+        )
+
+
+def _facts() -> list[Any]:
+    from pyspark.sql.functions import coalesce, col, count, count_if, lit, max, min, size
+
+    length = coalesce(size(col(FEATURES)), lit(0))
+    return [
+        count("*").alias("rows"),
+        count_if(col(FEATURES).isNull()).alias("nulls"),
+        min(length).alias("least"),
+        max(length).alias("most"),
+    ]
