@@ -36,7 +36,7 @@ STAGES = ("ingest", "validate", "preprocess", "train", "evaluate")
 
 @contextmanager
 def quick_clients() -> Iterator[None]:
-    """One client for each service and way to retry: to make one takes longer than a whole night."""
+    """One client for each service, caller and way to retry: to make one takes longer than a whole night."""
     import boto3
 
     real, made = boto3.session.Session.client, {}
@@ -47,6 +47,7 @@ def quick_clients() -> Iterator[None]:
             str(getattr(config, "retries", None)),
             str(sorted(kwargs.items())),
             os.environ.get("AWS_ENDPOINT_URL"),
+            os.environ.get("AWS_ACCESS_KEY_ID"),
         )
         if key not in made:
             made[key] = real(self, service_name, *args, config=config, **kwargs)

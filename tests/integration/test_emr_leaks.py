@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.fakes.aws import AwsDouble, aws_double
-from tests.fakes.emr_account import PROGRAMS, prepare
-from tests.fakes.emr_night import Killed, Night, emr_spec, fired, leave_results, quick_clients, tasks_of
+from tests.fakes.aws import AwsDouble
+from tests.fakes.emr_night import Killed, Night, emr_spec, fired, leave_results, tasks_of
 
 from nightshift_airflow.compute.emr import account, clusters, driver_log, operators, stage_run, triggers, waiting
 
@@ -27,26 +26,17 @@ HOUR = 3600.0
 SEND = stage_run._add
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[AwsDouble]:
-    with aws_double(programs=PROGRAMS) as double, quick_clients():
-        yield double
-
-
 @pytest.fixture
-def double(aws: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> AwsDouble:
-    """AWS as new, the environment of whoever uses it, and no real waiting."""
-    aws.reset()
-    for name, value in prepare(aws).items():
-        monkeypatch.setenv(name, value)
+def double(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> AwsDouble:
+    """The same, and no real waiting."""
     monkeypatch.setenv("NIGHTSHIFT_EMR_LOG_WAIT", "1")
     monkeypatch.setenv("NIGHTSHIFT_STORAGE", f"s3://ns-store/{uuid.uuid4()}")  # no result of another test
     quick = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: time.sleep(0.01))
     for module in (account, clusters, driver_log, waiting):
         monkeypatch.setattr(module, "time", quick)
     monkeypatch.setattr(triggers, "asyncio", Hasty())
-    monkeypatch.setattr(stage_run, "_add", leave_results(aws))
-    return aws
+    monkeypatch.setattr(stage_run, "_add", leave_results(double))
+    return double
 
 
 class Hasty:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from tests.fakes.aws import AwsDouble, aws_double
-from tests.fakes.emr_account import PROGRAMS, SECURITY, prepare
-from tests.fakes.emr_night import Night, emr_spec, quick_clients, tasks_of
+from tests.fakes.aws import AwsDouble
+from tests.fakes.emr_account import SECURITY
+from tests.fakes.emr_night import Night, emr_spec, tasks_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Airflow and moto warn of themselves
 
@@ -24,21 +23,6 @@ DESCRIBED = {
     "sha256": "ab" * 32,
     "size": 7,
 }
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[AwsDouble]:
-    with aws_double(programs=PROGRAMS) as double, quick_clients():
-        yield double
-
-
-@pytest.fixture
-def double(aws: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> AwsDouble:
-    """AWS as new, and the environment of whoever uses it."""
-    aws.reset()
-    for name, value in prepare(aws).items():
-        monkeypatch.setenv(name, value)
-    return aws
 
 
 def preflight(double: AwsDouble, *, night: str = "2013-07-15", **emr: Any) -> dict[str, Any]:
@@ -195,6 +179,4 @@ def test_no_credentials(double: AwsDouble, monkeypatch: pytest.MonkeyPatch, tmp_
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    with quick_clients():
-        monkeypatch.setenv("AWS_ENDPOINT_URL", double.endpoint + "/")
-        assert "NIGHTSHIFT_EMR_CONNECTION" in refused(double)
+    assert "NIGHTSHIFT_EMR_CONNECTION" in refused(double)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from botocore import xform_name
 from tests.fakes.aws import describe, spark_submit
 from tests.fakes.aws.catalogue import Catalogue, page
-from tests.fakes.aws.clock import Clock
-from tests.fakes.aws.cluster import STEP_ENDED, Cluster, Step, Timing
-from tests.fakes.aws.injection import Injections, Rule
+from tests.fakes.aws.cluster import STEP_ENDED, Cluster, Step
+from tests.fakes.aws.service import Json, Service
 from tests.fakes.aws.validation import (
     check_cluster,
     check_fleet,
     check_idle_timeout,
     check_scaling,
-    check_shape,
     invalid,
     is_role,
     service_model,
@@ -27,71 +23,26 @@ from tests.fakes.aws.wire import AwsError
 MOST_STEPS = 256
 JAR = "command-runner.jar"
 UNCHANGEABLE = "A job flow that is shutting down, terminated, or finished may not be modified."
-Json = dict[str, Any]
 
 
-class Emr:
+class Emr(Service[Cluster, Step]):
     """Clusters of one account and region.
 
     Args:
-        clock: The time.
-        timing: How long the phases of a cluster take.
-        injections: What is to go wrong.
-        programs: URI that the programs of steps must be below.
-        start: Starts a step's program.
         boot: Starts a cluster's bootstrap actions.
+        wishes: What every service takes.
     """
 
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        timing: Timing,
-        injections: Injections,
-        programs: str,
-        start: Callable[[Cluster, Step, Rule | None], None],
-        boot: Callable[[Cluster], None],
-    ) -> None:
-        self._clock = clock
-        self._timing = timing
-        self._injections = injections
-        self._programs = programs
-        self._start_program = start
+    def __init__(self, *, boot: Callable[[Cluster], None], **wishes: Any) -> None:
+        super().__init__(service_model(), **wishes)
         self._boot = boot
-        self._lock = threading.RLock()
-        self._clusters: dict[str, Cluster] = {}
-        self._catalogue = Catalogue(clock)
+        self._catalogue = Catalogue(self._clock)
 
     # What tests and the server ask for.
 
-    def call(self, operation: str, parameters: Json) -> Json:
-        """Carry out an operation.
-
-        Raises:
-            AwsError: It cannot be done, in AWS's words.
-        """
-        name = xform_name(operation)
-        handler: Callable[[Json], Json] | None = getattr(self, f"_{name}", getattr(self._catalogue, name, None))
-        if operation not in service_model().operation_names or handler is None:
-            raise AwsError("UnknownOperationException", f"the double has no {operation}", 501)
-        check_shape(service_model().operation_model(operation), parameters)
-        with self._lock:
-            self.settle()
-            answer = handler(parameters)
-            self.settle()
-            return answer
-
-    def settle(self) -> None:
-        """Bring everything to where it is now."""
-        with self._lock:
-            for cluster in self._clusters.values():
-                cluster.settle(self._clock.now())
-
     def clusters(self) -> list[Cluster]:
         """All that ever were, the oldest first."""
-        with self._lock:
-            self.settle()
-            return list(self._clusters.values())
+        return self._all()
 
     def ended(self, cluster: Cluster, step: Step, state: str, failure: dict[str, str] | None) -> None:
         """A step's program has ended."""
@@ -115,10 +66,13 @@ class Emr:
     def forget(self) -> None:
         """End all steps and forget all clusters."""
         with self._lock:
-            for cluster in self._clusters.values():
+            for cluster in self._resources.values():
                 cluster.terminate("USER_REQUEST", "Terminated by user request", self._clock.now())
-            self._clusters.clear()
+            self._resources.clear()
             self._catalogue.security.clear()
+
+    def _handler(self, name: str) -> Callable[[Json], Json] | None:
+        return super()._handler(name) or getattr(self._catalogue, name, None)
 
     # Clusters.
 
@@ -133,7 +87,7 @@ class Emr:
         )
         for config in p.get("Steps", []):
             cluster.add(Step(config, now, p.get("StepExecutionRoleArn")))
-        self._clusters[cluster.id] = cluster
+        self._resources[cluster.id] = cluster
         return {"JobFlowId": cluster.id, "ClusterArn": describe.arn(cluster)}
 
     def _describe_cluster(self, p: Json) -> Json:
@@ -142,7 +96,7 @@ class Emr:
     def _list_clusters(self, p: Json) -> Json:
         found = [
             describe.summary(cluster, self._clock.now())
-            for cluster in sorted(self._clusters.values(), key=lambda each: each.created, reverse=True)
+            for cluster in sorted(self._resources.values(), key=lambda each: each.created, reverse=True)
             if (not p.get("ClusterStates") or cluster.state in p["ClusterStates"])
             and cluster.created > p.get("CreatedAfter", 0)
             and cluster.created < p.get("CreatedBefore", float("inf"))
@@ -293,15 +247,15 @@ class Emr:
     # Checks.
 
     def _cluster(self, cluster_id: str) -> Cluster:
-        if cluster_id not in self._clusters:
+        if cluster_id not in self._resources:
             raise AwsError("InvalidRequestException", f"Cluster id '{cluster_id}' is not valid.")
-        return self._clusters[cluster_id]
+        return self._resources[cluster_id]
 
     def _job_flow(self, job_flow_id: str) -> Cluster:
         """The same, in the words of the older operations."""
-        if job_flow_id not in self._clusters:
+        if job_flow_id not in self._resources:
             raise invalid("Specified job flow ID does not exist.")
-        return self._clusters[job_flow_id]
+        return self._resources[job_flow_id]
 
     def _changeable(self, cluster_id: str) -> Cluster:
         cluster = self._cluster(cluster_id)
@@ -331,10 +285,6 @@ class Emr:
             except ValueError as error:
                 raise invalid(f"The double refuses the step {config['Name']}: {error}.") from error
             self._check_program(program)
-
-    def _check_program(self, program: str) -> None:
-        if not program.startswith(self._programs) or ".." in program.split("/"):
-            raise invalid(f"The double runs programs below {self._programs} only, not {program}.")
 
     def _check_runtime_role(self, cluster: Cluster, role: str) -> None:
         if not role.startswith("arn:") or not is_role(role):

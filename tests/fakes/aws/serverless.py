@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import threading
-from collections.abc import Callable
 from typing import Any
 
-from botocore import xform_name
-from tests.fakes.aws.clock import Clock
-from tests.fakes.aws.cluster import Timing
-from tests.fakes.aws.injection import Injections, Rule
 from tests.fakes.aws.releases import SPARK_OF
 from tests.fakes.aws.rest import service_model
 from tests.fakes.aws.serverless_life import IDLE_MINUTES, JOB_ENDED, TIMEOUT_MINUTES, Application, JobRun
+from tests.fakes.aws.service import Json, Service
 from tests.fakes.aws.spark_submit import parse_serverless
-from tests.fakes.aws.validation import ROLE_ARN, check_shape, invalid
+from tests.fakes.aws.validation import ROLE_ARN, invalid
 from tests.fakes.aws.wire import AwsError
 
 ACCOUNT = "123456789012"
@@ -24,65 +19,22 @@ SHOWN = (
     *("name", "releaseLabel", "type", "initialCapacity", "maximumCapacity", "networkConfiguration", "architecture"),
     *("runtimeConfiguration", "monitoringConfiguration", "schedulerConfiguration", "diskEncryptionConfiguration"),
 )
-Json = dict[str, Any]
 
 
-class Serverless:
-    """Applications of one account and region.
+class Serverless(Service[Application, JobRun]):
+    """Applications of one account and region. What is to go wrong with a job run is wished by its name, as of a step.
 
     Args:
-        clock: The time.
-        timing: How long the phases of an application take.
-        injections: What is to go wrong: a job run by its name, as a step.
-        programs: URI that the programs of jobs must be below.
-        start: Starts a job's program.
+        wishes: What every service takes.
     """
 
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        timing: Timing,
-        injections: Injections,
-        programs: str,
-        start: Callable[[Application, JobRun, Rule | None], None],
-    ) -> None:
-        self._clock = clock
-        self._timing = timing
-        self._injections = injections
-        self._programs = programs
-        self._start_program = start
-        self._lock = threading.RLock()
-        self._applications: dict[str, Application] = {}
+    def __init__(self, **wishes: Any) -> None:
+        super().__init__(service_model(), **wishes)
         self._tokens: dict[tuple[str, str], str] = {}
-
-    def call(self, operation: str, parameters: Json) -> Json:
-        """Carry out an operation.
-
-        Raises:
-            AwsError: It cannot be done, in AWS's words.
-        """
-        handler: Callable[[Json], Json] | None = getattr(self, f"_{xform_name(operation)}", None)
-        if operation not in service_model().operation_names or handler is None:
-            raise AwsError("UnknownOperationException", f"the double has no {operation}", 501)
-        check_shape(service_model().operation_model(operation), parameters)
-        with self._lock:
-            self.settle()
-            answer = handler(parameters)
-            self.settle()
-            return answer
-
-    def settle(self) -> None:
-        """Bring everything to where it is now."""
-        with self._lock:
-            for application in self._applications.values():
-                application.settle(self._clock.now())
 
     def applications(self) -> list[Application]:
         """All that ever were, the oldest first."""
-        with self._lock:
-            self.settle()
-            return list(self._applications.values())
+        return self._all()
 
     def ended(self, application: Application, job: JobRun, code: int, words: str) -> None:
         """A job's program has ended."""
@@ -93,10 +45,10 @@ class Serverless:
     def forget(self) -> None:
         """End all jobs and forget all applications."""
         with self._lock:
-            for job in (job for application in self._applications.values() for job in application.jobs):
+            for job in (job for application in self._resources.values() for job in application.jobs):
                 if job.state not in JOB_ENDED:
                     job.end("CANCELLED", self._clock.now())
-            self._applications.clear()
+            self._resources.clear()
             self._tokens.clear()
 
     # Applications.
@@ -110,9 +62,7 @@ class Serverless:
         if known is None:
             known = "00" + secrets.token_hex(7)
             self._tokens["application", p["clientToken"]] = known
-            self._applications[known] = Application(
-                known, p, at=self._clock.now(), timing=self._timing, start=self._start
-            )
+            self._resources[known] = Application(known, p, at=self._clock.now(), timing=self._timing, start=self._start)
         return {"applicationId": known, "name": p.get("name", ""), "arn": _arn(known)}
 
     def _get_application(self, p: Json) -> Json:
@@ -133,7 +83,7 @@ class Serverless:
         }
 
     def _list_applications(self, p: Json) -> Json:
-        found = [each for each in self._applications.values() if not p.get("states") or each.state in p["states"]]
+        found = [each for each in self._resources.values() if not p.get("states") or each.state in p["states"]]
         return {"applications": [{"id": each.id, **_summary(each)} for each in reversed(found)]}
 
     def _start_application(self, p: Json) -> Json:
@@ -168,7 +118,7 @@ class Serverless:
         driver = p.get("jobDriver", {}).get("sparkSubmit")
         if driver is None:
             raise invalid("jobDriver.sparkSubmit must be specified.")
-        self._check_program(driver)
+        self._check_driver(driver)
         if not ROLE_ARN.fullmatch(p["executionRoleArn"]):
             raise invalid(f"Invalid execution role ARN: {p['executionRoleArn']}.")
         if found.state != "STARTED" and not found.starts_itself:
@@ -231,7 +181,7 @@ class Serverless:
     # Checks.
 
     def _application(self, p: Json) -> Application:
-        found = self._applications.get(p["applicationId"])
+        found = self._resources.get(p["applicationId"])
         if found is None:
             raise AwsError("ResourceNotFoundException", f"Application {p['applicationId']} does not exist.", 404)
         return found
@@ -249,19 +199,18 @@ class Serverless:
         return found
 
     def _tags(self, arn: str) -> dict[str, str]:
-        for application in self._applications.values():
+        for application in self._resources.values():
             for tagged in (application, *application.jobs):
                 if arn == (_arn(application.id) if tagged is application else _arn(application.id, tagged.id)):
                     return tagged.tags
         raise AwsError("ResourceNotFoundException", f"Resource {arn} does not exist.", 404)
 
-    def _check_program(self, driver: Json) -> None:
+    def _check_driver(self, driver: Json) -> None:
         try:
             program = parse_serverless(driver).program
         except ValueError as error:
             raise invalid(f"The double refuses the job: {error}.") from error
-        if not program.startswith(self._programs) or ".." in program.split("/"):
-            raise invalid(f"The double runs programs below {self._programs} only, not {program}.")
+        self._check_program(program)
 
     def _start(self, application: Application, job: JobRun) -> None:
         fault = self._injections.for_step(job.name)

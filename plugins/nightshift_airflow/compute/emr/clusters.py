@@ -12,6 +12,7 @@ from typing import Any
 from nightshift.errors import JobError, NightshiftError
 from nightshift_airflow.compute.emr.account import Account, Refused, in_our_words, tags_of
 from nightshift_airflow.compute.emr.identity import Identity, is_ours
+from nightshift_airflow.compute.emr.waiting import Patience
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,6 @@ UP = ("RUNNING", "WAITING")
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 # A cluster may be listed a little later than it was created.
 LOOKS = 5
-NEW_SECONDS = 90.0
 PAUSE = 2.0
 
 
@@ -121,13 +121,12 @@ class Clusters:
 
     def _once_known(self, cluster_id: str) -> Cluster:
         """A cluster that was created a moment ago: it may not be known everywhere at once."""
-        began = time.monotonic()
+        patience = Patience(f"look at the cluster {cluster_id}")
         while True:
             try:
                 return self.describe(cluster_id)
             except Refused as error:
-                if "is not valid" not in error.message or time.monotonic() - began >= NEW_SECONDS:
-                    raise
+                patience.bear(error)
                 time.sleep(PAUSE)
 
     def _create(self, identity: Identity, request: Mapping[str, Any]) -> str:
@@ -161,11 +160,12 @@ class Clusters:
         Raises:
             NightshiftError: AWS refuses, and the cluster lives.
         """
-        conn = self._account.hook.conn
         try:
             self._account.call(
                 f"take the protection off the cluster {cluster_id}",
-                lambda: conn.set_termination_protection(JobFlowIds=[cluster_id], TerminationProtected=False),
+                lambda: self._account.hook.conn.set_termination_protection(
+                    JobFlowIds=[cluster_id], TerminationProtected=False
+                ),
             )
             self._account.call(
                 f"end the cluster {cluster_id}",

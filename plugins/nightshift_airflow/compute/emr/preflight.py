@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 from nightshift.emr_settings import EmrSettings
@@ -162,25 +163,26 @@ class Checks:
 
     def roles(self, emr: EmrSettings) -> None:
         """Service role, instance profile, runtime role: that they are there."""
-        iam = self._account.client("iam")
         for variable, role in (("SERVICE_ROLE", emr.service_role), ("RUNTIME_ROLE", emr.runtime_role)):
             if role is not None:
                 name = role.rpartition("/")[2]
                 fix = f"create it, or correct NIGHTSHIFT_EMR_{variable}"
-                self.ask(f"find the role {role}", lambda name=name: iam.get_role(RoleName=name), fix)  # type: ignore[misc]
+                self.ask(f"find the role {role}", partial(self._role, name), fix)
         profile = emr.instance_profile.rpartition("/")[2]
         self.ask(
             f"find the instance profile {emr.instance_profile}",
-            lambda: iam.get_instance_profile(InstanceProfileName=profile),
+            lambda: self._account.client("iam").get_instance_profile(InstanceProfileName=profile),
             "create it, or correct NIGHTSHIFT_EMR_INSTANCE_PROFILE",
         )
 
+    def _role(self, name: str) -> Any:
+        return self._account.client("iam").get_role(RoleName=name)
+
     def subnets(self, emr: EmrSettings) -> None:
         """That they are there."""
-        ec2 = self._account.client("ec2")
         self.ask(
             "find the subnets",
-            lambda: ec2.describe_subnets(SubnetIds=list(emr.subnets)),
+            lambda: self._account.client("ec2").describe_subnets(SubnetIds=list(emr.subnets)),
             "correct NIGHTSHIFT_EMR_SUBNETS, or check that the connection's region is theirs",
         )
 

@@ -16,7 +16,7 @@ from nightshift.spec.models import ModelSpec
 from nightshift.stage import StageResult
 from nightshift_airflow.compute.emr import driver_log, waiting
 from nightshift_airflow.compute.emr.account import Account, in_our_words
-from nightshift_airflow.compute.emr.clusters import Cluster, outcome_unknown
+from nightshift_airflow.compute.emr.clusters import Clusters, outcome_unknown
 from nightshift_airflow.compute.emr.steps import (
     Code,
     result_uri,
@@ -122,9 +122,7 @@ class Submitted:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            self._account.hook.conn.cancel_steps(
-                ClusterId=self.cluster_id, StepIds=[self.step_id], StepCancellationOption="TERMINATE_PROCESS"
-            )
+            _ask_to_cancel(self._account, self.cluster_id, [self.step_id])
         except (BotoCoreError, ClientError) as error:
             log.warning("step %s was not cancelled: %s", self.step_id, error)
 
@@ -145,10 +143,7 @@ class Submitted:
             f"look at the step {self.step_id}",
             lambda: self._account.hook.conn.describe_step(**self.arguments())["Step"],
         )
-        cluster = self._account.call(
-            f"look at the cluster {self.cluster_id}",
-            lambda: Cluster.of(self._account.hook.conn.describe_cluster(ClusterId=self.cluster_id)["Cluster"]),
-        )
+        cluster = Clusters(self._account).describe(self.cluster_id)
         state = step["Status"]["State"]
         words = driver_log.last_words(
             self._account, self._logs, wait_s=self._emr.log_wait_s if state == "FAILED" else 0
@@ -218,12 +213,12 @@ def _cancel(account: Account, cluster_id: str, steps: list[dict[str, Any]]) -> N
         return
     ids = [step["Id"] for step in steps]
     log.warning("cancelling %s: the same stage by another plan or other code", ", ".join(ids))
-    account.call(
-        "cancel steps",
-        lambda: account.hook.conn.cancel_steps(
-            ClusterId=cluster_id, StepIds=ids, StepCancellationOption="TERMINATE_PROCESS"
-        ),
-    )
+    account.call("cancel steps", lambda: _ask_to_cancel(account, cluster_id, ids))
+
+
+def _ask_to_cancel(account: Account, cluster_id: str, step_ids: list[str]) -> None:
+    """Ask EMR, once, to end steps; of one that runs the process is killed."""
+    account.hook.conn.cancel_steps(ClusterId=cluster_id, StepIds=step_ids, StepCancellationOption="TERMINATE_PROCESS")
 
 
 def _add(account: Account, emr: EmrSettings, cluster_id: str, step: dict[str, Any]) -> str:

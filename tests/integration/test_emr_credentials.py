@@ -1,0 +1,69 @@
+"""Credentials run out in the middle of a task. What comes after, from the request that was refused, is signed by the
+new ones: a client that was made before would be refused for ever.
+"""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from tests.fakes.aws import AwsDouble, requests
+from tests.fakes.emr_night import emr_spec
+
+from nightshift.emr_settings import EmrSettings
+from nightshift.settings import Settings
+from nightshift_airflow.compute.emr import account
+from nightshift_airflow.compute.emr.account import Account
+from nightshift_airflow.compute.emr.clusters import Clusters
+from nightshift_airflow.compute.emr.preflight import check
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Airflow and moto warn of themselves
+
+
+@pytest.fixture
+def renewed(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The access key that the machine has from the first refusal on."""
+
+    def renew(_: float) -> None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "renewed")
+
+    monkeypatch.setattr(account, "time", SimpleNamespace(monotonic=time.monotonic, sleep=renew))
+    return "renewed"
+
+
+def expire(double: AwsDouble, operation: str) -> None:
+    double.journal.clear()
+    double.inject.refuse(operation, "ExpiredTokenException")
+
+
+def signed_since(double: AwsDouble, operation: str) -> set[str]:
+    """Who signed what came after the refusal."""
+    calls = list(double.journal)
+    [refused] = [at for at, call in enumerate(calls) if call.error]
+    assert calls[refused].operation == operation
+    assert calls[refused + 1].operation == operation, "it is asked again"
+    return {call.key for call in calls[refused + 1 :]}
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        *("GetCallerIdentity", "ListReleaseLabels", "DescribeSecurityConfiguration"),
+        *("GetRole", "GetInstanceProfile", "DescribeSubnets"),
+    ],
+)
+def test_preflight(double: AwsDouble, renewed: str, operation: str) -> None:
+    expire(double, operation)
+    found = check(emr_spec(), Settings.from_environment(), EmrSettings.from_environment(), Account("aws_default"))
+    assert found["account"] == "123456789012"
+    assert signed_since(double, operation) == {renewed}
+
+
+@pytest.mark.parametrize("operation", ["SetTerminationProtection", "TerminateJobFlows"])
+def test_ending_a_cluster(double: AwsDouble, renewed: str, operation: str) -> None:
+    cluster = double.client("emr").run_job_flow(**requests.cluster())["JobFlowId"]
+    expire(double, operation)
+    Clusters(Account("aws_default")).end(cluster)
+    assert [one.id for one in double.alive() if one.state != "TERMINATING"] == []
+    assert signed_since(double, operation) == {renewed}
