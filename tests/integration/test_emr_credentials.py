@@ -49,7 +49,7 @@ def signed_since(double: AwsDouble, operation: str) -> set[str]:
 @pytest.mark.parametrize(
     "operation",
     [
-        *("GetCallerIdentity", "ListReleaseLabels", "DescribeSecurityConfiguration"),
+        *("GetCallerIdentity", "ListReleaseLabels", "DescribeSecurityConfiguration", "HeadBucket"),
         *("GetRole", "GetInstanceProfile", "DescribeSubnets"),
     ],
 )

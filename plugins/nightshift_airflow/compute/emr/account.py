@@ -33,7 +33,8 @@ PASSING = {
     "TooManyRequestsException",
 }
 PASSING_FAMILIES = ("Internal", "RequestLimit", "RequestThrottled", "RequestTimeout", "Throttl", "5")
-EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId"}
+# S3 answers a HEAD request with a status and no words: 400 is what expired credentials get there.
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "400"}
 DENIED = {
     "AccessDenied",
     "AccessDeniedException",
