@@ -12,7 +12,7 @@ from nightshift.ledger import Entry, Ledger, blessings, reigns
 from nightshift.ledger.entries import REPORT
 from nightshift.plan import Plan, digest_of
 from nightshift.report.differences import differences, spec_differences
-from nightshift.report.nights import Night, latest_unblessed, lineage, nights, page_of, page_uri
+from nightshift.report.nights import Night, latest_unblessed, lineage, newest_nights, page_of, page_uri
 from nightshift.storage import Manifest, Store
 
 log = logging.getLogger(__name__)
@@ -93,13 +93,15 @@ def explain(store: Store, model: str, interval: str | None, *, run_id: str | Non
         IntegrityError: Something published is damaged.
         StorageError: The store failed.
     """
-    told = nights(store)
-    places = [place for place, night in enumerate(told) if interval in (None, night.interval)]
-    if not places:
-        there = f"{told[0].night} to {told[-1].night}" if told else "none"
+    told = newest_nights(store)
+    newest = next(told, None)
+    night = newest
+    while night is not None and interval not in (None, night.interval):
+        oldest, night = night, next(told, None)
+    if night is None:
+        there = f"{oldest.night} to {newest.night}" if newest else "none"
         raise DataError(f"{model} has no such night in storage; nights there are: {there}.")
-    night = told[places[-1]]
-    before = told[places[-1] - 1] if places[-1] else None
+    before = next(told, None)
     manifests = lineage(store, night.interval)
     plan = _plan(store, night.interval)
     ledger = Ledger(store)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
+from itertools import islice
 from typing import Any, Literal
 
 from nightshift.ledger import Ledger
@@ -67,26 +68,30 @@ def nights(store: Store, *, limit: int | None = None) -> list[Night]:
         IntegrityError: A manifest or the ledger is damaged.
         StorageError: The store failed.
     """
-    found = {name for stage in (*STAGES, UNBLESSED, REPORT) for name in store.intervals(stage)}
-    newest = sorted(found)[-limit:] if limit else sorted(found)
+    return list(islice(newest_nights(store), limit))[::-1]
+
+
+def newest_nights(store: Store) -> Iterator[Night]:
+    """The nights, newest first; what is not asked for is not read.
+
+    Raises:
+        IntegrityError: A manifest or the ledger is damaged.
+        StorageError: The store failed.
+    """
+    intervals = {name for stage in (*STAGES, UNBLESSED, REPORT) for name in store.intervals(stage)}
     entries = Ledger(store).entries()
-    told = (_night(store, interval, entries) for interval in newest)
-    return _overtaken([night for night in told if night is not None])
-
-
-def _overtaken(told: list[Night]) -> list[Night]:
-    """Nobody waits any more for the version of a night when a newer night's waits too, or has been promoted."""
-    found: list[Night] = []
     newer: Night | None = None
-    for night in reversed(told):
+    for interval in sorted(intervals, reverse=True):
+        night = _night(store, interval, entries)
+        if night is None:
+            continue
+        # Nobody waits for a version any more when a newer night's waits too, or has been promoted.
         if night.verdict == "waiting" and newer is not None:
             reason = f"Superseded by v{newer.model_version} of night {newer.night}; nobody had answered."
-            found.append(replace(night, verdict="kept", reason=reason))
-            continue
+            night = replace(night, verdict="kept", reason=reason)
         if night.verdict in ("waiting", "promoted") and newer is None:
             newer = night
-        found.append(night)
-    return found[::-1]
+        yield night
 
 
 def lineage(store: Store, interval: str) -> dict[str, Manifest]:

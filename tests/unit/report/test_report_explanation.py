@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.blessed import blessing_of
 from tests.fakes.published_night import PublishedNight, demo_spec, plan_of
 
-from nightshift.errors import DataError
+from nightshift.errors import DataError, IntegrityError
 from nightshift.ledger import Ledger
 from nightshift.ledger.blessings import keep_failed
 from nightshift.report import render_run
@@ -59,6 +59,16 @@ def test_a_night_whose_data_failed(nights_: list[PublishedNight]) -> None:
     told = explain(night.store, "flight_delays", key)
     assert told.night.verdict == "failed"
     assert {kind: blessing["verdict"] for kind, blessing in told.blessings.items()} == {"data": "failed"}
+
+
+def test_of_older_nights_only_the_one_before_is_read(nights_: list[PublishedNight]) -> None:
+    oldest, store = nights_[0], nights_[2].store
+    path = store.objects.local_path(f"validate/{oldest.plan.interval.key}/v000001.json")
+    assert path.exists()
+    path.write_text("damaged")
+    assert explain(store, "flight_delays", None).before == "2013-06-27"
+    with pytest.raises(IntegrityError):
+        explain(store, "flight_delays", "2013-06-26")
 
 
 def test_a_retired_version_says_so(nights_: list[PublishedNight]) -> None:
