@@ -39,7 +39,7 @@ def plan_of(root: Path, *, params: dict[str, Any] | None = None, **training: Any
         "label": {"column": "days_late", "positive": ">= 1", "delay": "1d"},
         "features": {"numeric": list(NUMBERS), "categorical": ["lane"]},
         "window": {"train": "7d", "holdout": "3d"},
-        "training": {"engine": "xgboost", "seed": 5, **training, "params": params or PARAMS},
+        "training": {"engine": "xgboost", "seed": 5, **training, "params": PARAMS if params is None else params},
         "gates": {"minimum": 0.6, "versus_champion": {"least": {"days": 2}}},
     }
     return Plan(

@@ -1,4 +1,6 @@
-"""The same rows, plan and code give the same model digest: in other processes and from other file layouts."""
+"""The same rows, plan and code give the same model digest, for every engine that promises it: in other processes and
+from other file layouts.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.fakes.own_engines import FOREST, docs_code, write_package
 
 from nightshift.plan import Interval, Plan
 from nightshift.spec.models import ModelSpec
@@ -33,12 +36,15 @@ SPEC: dict[str, Any] = {
     "label": {"column": "days_late", "positive": ">= 1", "delay": "1d"},
     "features": {"numeric": ["weight", "size"], "categorical": ["lane"]},
     "window": {"train": "7d", "holdout": "3d"},
-    "training": {
-        "engine": "xgboost",
-        "params": {"n_estimators": 30, "max_depth": 6, "subsample": 0.6, "colsample_bytree": 0.7},
-        "seed": 5,
-    },
     "gates": {"minimum": 0.6, "versus_champion": {"least": {"days": 2}}},
+}
+# By engine: the section of the spec, and the files of its library.
+ENGINES: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "xgboost": (
+        {"params": {"n_estimators": 30, "max_depth": 6, "subsample": 0.6, "colsample_bytree": 0.7}},
+        {"booster.ubj"},
+    ),
+    FOREST: ({"params": {"n_estimators": 30}}, {"forest.onnx"}),
 }
 TRANSFORMS = Transforms(
     (NumericColumn("weight", (Log(), Scale(0.1, 0.3))), NumericColumn("size")),
@@ -70,9 +76,9 @@ def window(rows: int = 20_000) -> pa.Table:
     return pa.table({"__features": pa.array(list(vectors), pa.list_(pa.float32())), "__label": labels})
 
 
-def publish(folder: Path, table: pa.Table, *, files: int) -> tuple[Path, Ref]:
+def publish(folder: Path, table: pa.Table, engine: str, *, files: int) -> tuple[Path, Ref]:
     plan = Plan(
-        spec=ModelSpec.model_validate(SPEC),
+        spec=ModelSpec.model_validate({**SPEC, "training": {"engine": engine, "seed": 5, **ENGINES[engine][0]}}),
         interval=Interval.of_day(date(2024, 3, 1)),
         storage=(folder / "store").as_uri(),
         env="dev",
@@ -98,27 +104,34 @@ def publish(folder: Path, table: pa.Table, *, files: int) -> tuple[Path, Ref]:
     return folder, manifest.ref
 
 
-def test_processes_and_file_layouts_do_not_change_the_model(tmp_path: Path) -> None:
+def trained_elsewhere(folder: Path, ref: Ref, **environment: str) -> Any:
+    """Digests of the model, the manifest and every file, from a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN, str(folder), json.dumps(vars(ref))],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    if done.returncode:
+        pytest.fail(done.stderr)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "engine", [pytest.param(name, marks=() if name == "xgboost" else pytest.mark.long) for name in ENGINES]
+)
+def test_processes_and_file_layouts_do_not_change_the_model(tmp_path: Path, engine: str) -> None:
     table = window()
-    given = [
-        publish(tmp_path / "one_file", table, files=1),
-        publish(tmp_path / "seven_files", table, files=7),
-    ]
-    assert given[0][1].digest == given[1][1].digest
+    one_file, ref = publish(tmp_path / "one_file", table, engine, files=1)
+    seven_files, same = publish(tmp_path / "seven_files", table, engine, files=7)
+    assert ref.digest == same.digest
+    write_package(tmp_path / "code", docs_code())
+    paths = os.pathsep.join([str(tmp_path / "code"), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
 
-    answers = []
-    for seed, (folder, ref) in enumerate(given):
-        done = subprocess.run(
-            [sys.executable, "-c", TRAIN, str(folder), json.dumps(vars(ref))],
-            env={**os.environ, "PYTHONHASHSEED": str(seed + 1), "TZ": ("UTC", "Asia/Tokyo")[seed]},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        if done.returncode:
-            pytest.fail(done.stderr)
-        answers.append(json.loads(done.stdout))
+    first = trained_elsewhere(one_file, ref, PYTHONHASHSEED="1", TZ="UTC", PYTHONPATH=paths)
+    second = trained_elsewhere(seven_files, same, PYTHONHASHSEED="2", TZ="Asia/Tokyo", PYTHONPATH=paths)
 
-    assert answers[0] == answers[1]
-    assert set(answers[0][2]) == {"booster.ubj", "graph.onnx", "model.json", "reference/part-00000.parquet"}
+    assert first == second
+    assert set(first[2]) == {"graph.onnx", "model.json", "reference/part-00000.parquet"} | ENGINES[engine][1]

@@ -16,7 +16,8 @@ from typing import Any
 from nightshift.errors import JobError, NightshiftError, NightSkipped
 from nightshift.jobs.distant import is_distant, leave_distant, lines_beside
 from nightshift.jobs.planning import PublishedPlan
-from nightshift.plan import Plan, package_version, stages_of
+from nightshift.plan import STAGES, Plan, package_version, stages_of
+from nightshift.spec.engines import is_own
 from nightshift.stage import StageIO, StageResult
 from nightshift.stamps import require_interpreter, require_versions
 from nightshift.storage import Ref, Store
@@ -164,6 +165,8 @@ class _Unexpected(JobError):
 
 def _attempt(stage: str, plan: Plan, store: Store, upstream: Mapping[str, Ref]) -> StageResult | NightshiftError:
     try:
+        if stage == STAGES[0]:
+            _require_engine(plan)
         with tempfile.TemporaryDirectory(prefix=f"nightshift-{stage}-", ignore_cleanup_errors=True) as scratch:
             return STAGE[stage]()(plan, StageIO(store, dict(upstream), Path(scratch)))
     except NightshiftError as error:
@@ -175,6 +178,14 @@ def _attempt(stage: str, plan: Plan, store: Store, upstream: Mapping[str, Ref]) 
         return _Unexpected(
             f"{type(error).__name__} in {stage}: {told}", hint="its traceback is in the log of the task, above"
         )
+
+
+def _require_engine(plan: Plan) -> None:
+    """End a night at its start where the class that is to learn, hours later, cannot be used."""
+    if is_own(plan.spec.training.engine):
+        from nightshift.train import require_own
+
+        require_own(plan.spec.training, plan.spec.label.task)
 
 
 def _render_report(

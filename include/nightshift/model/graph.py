@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nightshift.errors import ModelError
 from nightshift.model.heads import Head
 from nightshift.model.session import CLASSES, SCORES, TASK
 from nightshift.spec.values import Task
@@ -48,7 +49,7 @@ def build_graph(
         classes: For multiclass, the classes in the order of the labels that were learned.
 
     Raises:
-        ModelError: What was learned does not fit the vectors or the task.
+        ModelError: What was learned does not fit the vectors or the task, or adds nodes that make no graph.
     """
     import onnx
     from onnx import TensorProto, helper
@@ -74,7 +75,10 @@ def build_graph(
     )
     listed = {CLASSES: json.dumps(list(classes), ensure_ascii=False)} if task == "multiclass" else {}
     helper.set_model_props(model, {TASK: task, **listed})
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"what was learned gives no valid graph: {str(error).strip().splitlines()[0]}") from error
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 

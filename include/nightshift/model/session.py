@@ -159,13 +159,13 @@ def _checked_columns(model: onnx.ModelProto) -> tuple[tuple[str, str], ...]:
 
     if model.functions or model.training_info:
         raise InfraCheckFailed("the model defines functions of its own; only plain graphs are loaded.")
-    domains = {opset.domain for opset in model.opset_import} | {node.domain for node in _nodes(model.graph)}
+    domains = {opset.domain for opset in model.opset_import} | {node.domain for node in nodes_in(model.graph)}
     if domains - DOMAINS:
         raise InfraCheckFailed(
             f"the model uses operators of {', '.join(sorted(domains - DOMAINS))}, which is not known.",
             hint="only the standard domains ai.onnx and ai.onnx.ml are loaded",
         )
-    for tensor in _tensors(model.graph):
+    for tensor in tensors_in(model.graph):
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise InfraCheckFailed(
                 f"the model keeps {tensor.name or 'a tensor'} in another file; external data is never loaded."
@@ -207,16 +207,16 @@ def _classes(metadata: dict[str, str], probabilities: onnx.ValueInfoProto) -> tu
     return tuple(classes)
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def nodes_in(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """Every node, those of graphs inside nodes included."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _nodes(inner)
+                yield from nodes_in(inner)
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+def tensors_in(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     """Every tensor that is stored in a graph or in the attributes of its nodes, at any depth."""
     yield from graph.initializer
     yield from _dense(graph.sparse_initializer)
@@ -226,7 +226,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
             sparse = (*([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),)
             yield from _dense((*sparse, *attribute.sparse_tensors))
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _tensors(inner)
+                yield from tensors_in(inner)
 
 
 def _dense(sparse: Any) -> Iterator[onnx.TensorProto]:

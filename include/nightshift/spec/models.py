@@ -216,8 +216,8 @@ class Window(SpecModel):
 class Training(SpecModel):
     """How the model is learned."""
 
-    engine: Literal["xgboost"] = Field(examples=["xgboost"])
-    """Training engine."""
+    engine: engines.EngineName = Field(examples=["xgboost"])
+    """Training engine, or a class of one's own: package.module:Class."""
     params: dict[str, int | float | str | bool] = {}
     """The engine's own parameters; for xgboost also n_estimators, the number of trees."""
     seed: int = 0
@@ -235,7 +235,8 @@ class Training(SpecModel):
 
     @model_validator(mode="after")
     def _check_params(self) -> Self:
-        reject(engines.PARAMS[self.engine].problems(self.params))
+        reject(engines.rules_of(self.engine).problems(self.params))
+        reject(engines.workers_of_own(self.engine, self.workers))
         return self
 
 

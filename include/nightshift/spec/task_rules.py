@@ -104,7 +104,7 @@ def threshold_is_binary(spec: ModelSpec) -> Iterator[Problem]:
 
 
 def params_suit_task(spec: ModelSpec) -> Iterator[Problem]:
-    yield from engines.PARAMS[spec.training.engine].problems_of_task(spec.training.params, spec.label.task)
+    yield from engines.rules_of(spec.training.engine).problems_of_task(spec.training.params, spec.label.task)
 
 
 BETWEEN_SECTIONS = (

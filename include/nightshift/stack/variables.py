@@ -77,6 +77,7 @@ OPTIONS = (
     Option("SPARK_WORKER_MEMORY", "1g", "what a Spark worker gives to executors, within its container's mem_limit"),
     Option("NIGHTSHIFT_COMPUTE", "standalone", "where Spark runs for specs that do not say: standalone or local"),
     Option("NIGHTSHIFT_ENV", "dev", "prefix in storage: dev, stage or prod"),
+    Option("NIGHTSHIFT_PYTHONPATH", "", "where engines of your own are, such as /opt/airflow/dags/models"),
     Option("NIGHTSHIFT_UID", "50000", "user id of all of our processes, for folders that only you may read"),
     Option("S3_ENDPOINT", "http://minio:9000", "another S3-compatible server: see docs/stack.md"),
     Option("S3_REGION", "us-east-1", "its region"),

@@ -19,7 +19,9 @@ from nightshift.plan import (
 )
 from nightshift.stage import StageIO, StageResult, once
 from nightshift.storage import Attempt, Manifest
-from nightshift.train.engines import Fitted, engine_of
+from nightshift.train.acceptance import require_usable
+from nightshift.train.engines import Engine, Fitted, engine_of
+from nightshift.train.engines.own import OwnEngine
 from nightshift.train.window import TrainingWindow
 from nightshift.transforms import Transforms
 
@@ -33,13 +35,17 @@ def run(plan: Plan, io: StageIO) -> StageResult:
 
     Raises:
         DataError: The training window cannot be learned from.
-        SpecError: The engine does not take the spec's parameters, or cannot have as many workers.
-        JobError: Spark failed; another try may succeed.
+        SpecError: The engine does not take the spec's parameters, cannot have as many workers, or is not here.
+        JobError: Spark or a class of one's own failed; another try may succeed.
         ModelError: What was learned cannot be turned into a graph.
     """
     given = io.given("preprocess")
+    engine = engine_of(plan.spec.training)
     also = _spark_too() if plan.spec.training.workers > 1 else {}
-    return once(plan, io, "train", {"preprocess": given.ref}, lambda it: _train(plan, io, given, it), also=also)
+    if isinstance(engine, OwnEngine):
+        engine.require_params(plan.spec.training, plan.spec.label.task)
+        also = {**also, "engine": engine.digest()}
+    return once(plan, io, "train", {"preprocess": given.ref}, lambda it: _train(plan, io, given, it, engine), also=also)
 
 
 def _spark_too() -> dict[str, str]:
@@ -48,7 +54,7 @@ def _spark_too() -> dict[str, str]:
     return {"spark": digest_of({"code": code, "libraries": libraries})}
 
 
-def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt) -> dict[str, Any]:
+def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt, engine: Engine) -> dict[str, Any]:
     import pyarrow as pa
 
     transforms = Transforms.from_json(io.store.read(given, "transforms.json"))
@@ -63,9 +69,9 @@ def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt) -> dict[s
         root=plan.storage,
         scratch=io.scratch,
     )
-    engine = engine_of(training)
     asked = window.asked()
     fitted = engine.fit(window, training, threads=plan.threads, asked=asked)
+    fitted = require_usable(fitted, window, training, asked=len(asked))
     graph = build_graph(
         transforms,
         fitted.head,
@@ -83,7 +89,7 @@ def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt) -> dict[s
     attempt.put_table("reference", pa.table({REFERENCE: to_column(fitted.scores)}))
     attempt.put("model.json", canonical_json(_model_card(plan, transforms, fitted, digest)))
     return {
-        "engine": engine.name,
+        "engine": training.engine,
         "task": plan.spec.label.task,
         "workers": training.workers,
         "size": fitted.size,

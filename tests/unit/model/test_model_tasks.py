@@ -15,6 +15,7 @@ import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes.booster_graph import booster_graph
+from tests.fakes.request_rows import LEVELS, ROWS, TRANSFORMS, requests_of, training_rows, vectors_of
 
 from nightshift.errors import InfraCheckFailed, ModelError
 from nightshift.model.booster import predict
@@ -22,38 +23,9 @@ from nightshift.model.parity import TOLERANCE, compare
 from nightshift.model.scores import from_column, to_column
 from nightshift.model.session import CLASSES, TASK, Scorer
 from nightshift.spec.values import Task
-from nightshift.transforms import Transforms
-from nightshift.transforms.columns import CategoricalColumn, NumericColumn
-from nightshift.transforms.numeric import Clip
 
-LEVELS = ("AA", "B6", "UA")
 PORTS = ("EWR", "JFK", "LGA", "it's")
-TRANSFORMS = Transforms(
-    (NumericColumn("delay", (Clip(-5.0, 60.0),)), NumericColumn("distance")),
-    (CategoricalColumn("carrier", "one_hot", 9, LEVELS),),
-)
 OBJECTIVES = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror")
-
-
-def vectors_of(requests: pa.Table) -> np.ndarray:
-    """What the transforms make of request rows, by hand; what is infinite at the end is missing."""
-    delay, distance = (requests.column(name).to_numpy().astype(np.float32) for name in ("delay", "distance"))
-    distance = np.where(np.isfinite(distance), distance, np.nan)
-    carrier = np.array(requests.column("carrier").to_pylist(), object)
-    one_hot = [(carrier == level).astype(np.float32) for level in LEVELS]
-    return np.column_stack([np.clip(delay, -5, 60), distance, *one_hot]).astype(np.float32)
-
-
-def requests_of(rows: list[tuple[Any, Any, Any]]) -> pa.Table:
-    """Rows of delay, distance and carrier; None and NaN are missing."""
-    delay, distance, carrier = zip(*rows, strict=True)
-    return pa.table(
-        {
-            "delay": pa.array(delay, pa.float64()),
-            "distance": pa.array(distance, pa.float64()),
-            "carrier": pa.array(carrier, pa.string()),
-        }
-    )
 
 
 @dataclass(frozen=True)
@@ -71,13 +43,6 @@ class Small:
 
     def parity(self, requests: pa.Table, *, threads: int = 1) -> Any:
         return compare(*self.sides(requests, threads=threads), task=self.task)
-
-
-def training_rows() -> tuple[pa.Table, np.random.Generator]:
-    random = np.random.default_rng(3)
-    delay = np.where(random.random(2000) < 0.2, np.nan, random.normal(10, 20, 2000).round())
-    carriers = random.choice(np.array([*LEVELS, "ZZ", "", None], object), 2000)
-    return requests_of(list(zip(delay.tolist(), random.uniform(0, 9, 2000), carriers, strict=True))), random
 
 
 @cache
@@ -101,12 +66,6 @@ def number(objective: str = OBJECTIVES[0], *, scale: float = 1.0, shift: float =
 
 
 # -- parity --------------------------------------------------------------------------------------------
-
-FLOAT = (
-    st.none() | st.just(float("nan")) | st.floats(width=32) | st.sampled_from([-5.0, 60.0, 0.0, -0.0, 3.4e38, 1e-45])
-)
-TEXT = st.none() | st.sampled_from([*LEVELS, "", "ZZ", "never seen"]) | st.text(max_size=5)
-ROWS = st.lists(st.tuples(FLOAT, FLOAT, TEXT), min_size=1, max_size=60)
 
 
 @settings(deadline=None, max_examples=60)

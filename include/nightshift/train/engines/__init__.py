@@ -1,14 +1,17 @@
-"""Training engines, one file each, behind one Protocol."""
+"""Training engines, one file each, behind one Protocol; with what a class of one's own needs from Nightshift."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nightshift.model.heads import Head
+from nightshift.model.heads.onnx_model import OnnxModelHead
+from nightshift.spec.engines import is_own
 from nightshift.spec.models import Training
-from nightshift.spec.parameters import Value
+from nightshift.spec.parameters import OneOf, Parameters, Real, Value, Whole
+from nightshift.train.threshold import Ranking, threshold_of
 from nightshift.train.window import TrainingWindow
 
 if TYPE_CHECKING:
@@ -16,8 +19,24 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+__all__ = [
+    "Engine",
+    "Fitted",
+    "Head",
+    "OneOf",
+    "OnnxModelHead",
+    "Parameters",
+    "Ranking",
+    "Real",
+    "Training",
+    "TrainingWindow",
+    "Whole",
+    "engine_of",
+    "threshold_of",
+]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Fitted:
     """What an engine gives back.
 
@@ -38,19 +57,21 @@ class Fitted:
 
     head: Head
     scores: Array
-    artifacts: Mapping[str, bytes]
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
     engine_version: str
     params: Mapping[str, Value]
     size: str
-    importances: Array | None
-    threshold: float | None
+    importances: Array | None = None
+    threshold: float | None = None
     seconds: float
 
 
 class Engine(Protocol):
-    """Something that learns a probability, the probabilities of classes, or a number."""
+    """Something that learns a probability, the probabilities of classes, or a number.
 
-    name: str
+    A class of one's own may have an attribute ``parameters``, an object such as ``Parameters``: what ``params`` of a
+    spec may be. A night's first job asks it.
+    """
 
     def fit(self, window: TrainingWindow, training: Training, *, threads: int, asked: Array) -> Fitted:
         """Train.
@@ -70,7 +91,15 @@ class Engine(Protocol):
 
 
 def engine_of(training: Training) -> Engine:
-    """The engine that a spec names, for as many workers as it names."""
+    """The engine that a spec names, for as many workers as it names.
+
+    Raises:
+        SpecError: It is a class of one's own that cannot be used here.
+    """
+    if is_own(training.engine):
+        from nightshift.train.engines.own import OwnEngine
+
+        return OwnEngine.of(training.engine)
     from nightshift.train.engines.xgboost import XGBoost
     from nightshift.train.engines.xgboost_spark import XGBoostOnSpark
 
