@@ -39,7 +39,7 @@ CODE_OF_STAGE: dict[str, tuple[str, ...]] = {
     "validate": (*_LIBRARY, "validate", "shift", "ledger/blessings.py"),
     "preprocess": (*_LIBRARY, "preprocess", "shift", "ledger", "transforms", "spark", "java.py"),
     "train": (*_LIBRARY, "train", "transforms", "model"),
-    "evaluate": (*_LIBRARY, "evaluate", "model", "ledger"),
+    "evaluate": (*_LIBRARY, "evaluate", "model", "transforms", "ledger"),
     "register": (*_LIBRARY, "register", "model", "ledger", "registry"),
     "deploy": (*_LIBRARY, "deploy", "model", "ledger", "registry"),
 }
@@ -52,7 +52,7 @@ LIBRARIES_OF_STAGE: dict[str, tuple[str, ...]] = {
     "validate": ("great-expectations", "pandas", "pyarrow"),
     "preprocess": ("pyspark",),
     "train": ("onnx", "onnxmltools", "skl2onnx", "xgboost-cpu"),
-    "evaluate": ("onnxruntime", "scikit-learn", "scipy"),
+    "evaluate": ("onnxruntime", "scikit-learn", "scipy", "shap"),
     "register": ("mlflow", "onnxruntime"),
     "deploy": ("onnxruntime",),
 }

@@ -84,6 +84,15 @@ def test_the_predict_line_works_when_it_is_pasted(checkout: Checkout, night: sub
     assert found["model_version"] == 1
 
 
+def test_a_prediction_is_explained(checkout: Checkout, night: subprocess.CompletedProcess[str]) -> None:
+    row = checkout.run("predict", "parcels", "--example").stdout
+    done = checkout.run("explain-prediction", "parcels", row, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["columns"], "each column is told"
+    assert told["base"] + sum(one["adds"] for one in told["columns"]) == pytest.approx(told["score"])
+
+
 def test_the_same_night_without_airflow_repeats_nothing(
     checkout: Checkout, night: subprocess.CompletedProcess[str]
 ) -> None:

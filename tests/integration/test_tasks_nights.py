@@ -13,6 +13,7 @@ import pyarrow.csv as csv
 import pytest
 from sklearn.datasets import load_digits
 
+from nightshift.cli.explain_prediction import explain
 from nightshift.cli.predict import example_row, score
 from nightshift.deploy.infra import DATASET
 from nightshift.jobs import Job, make_plan, publish, run_job
@@ -128,6 +129,10 @@ def test_a_night_of_several_classes(tmp_path: Path) -> None:
     assert isinstance(told, dict)
     assert list(told["probabilities"]) == CLASSES
     assert told["label"] == max(told["probabilities"], key=told["probabilities"].__getitem__)
+    why = explain(site.store, champion, example_row(site.store, champion))
+    assert (why["method"], why["unit"], why["explained"]) == ("tree_shap", "margin", told["label"])
+    assert why["base"] + sum(one["adds"] for one in why["columns"]) == pytest.approx(why["score"])
+    assert [one["column"] for one in evaluation["explanation"]["columns"]][-1] == "pen"
 
 
 @pytest.mark.timeout(900)

@@ -188,9 +188,10 @@ def call(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 ROW = '{"weight": 1, "distance": 2, "lane": "sea"}'
 
 
-def test_predict_does_not_load_it(forged: Forged, call: Callable[..., Called]) -> None:
+@pytest.mark.parametrize("command", ["predict", "explain-prediction"])
+def test_predict_does_not_load_it(forged: Forged, call: Callable[..., Called], command: str) -> None:
     promote(forged.night, 1)
-    called = call("predict", "parcels", ROW)
+    called = call(command, "parcels", ROW)
     assert called.code == 66
     assert re.search(REFUSALS, called.err), called.err
     assert not forged.forgery.went_off
@@ -282,7 +283,7 @@ def test_a_good_model_that_is_not_the_promoted_one_is_loaded_by_nobody(
         raise AssertionError("loaded")
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", never)
-    assert call("predict", "parcels", ROW).code == 67
+    assert [call(command, "parcels", ROW).code for command in ("predict", "explain-prediction")] == [67, 67]
     with pytest.raises(IntegrityError):
         judged.run(register)
     with pytest.raises(IntegrityError):

@@ -41,6 +41,9 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "status": Entry("status", "status", "Show every model: champion, age, last verdict."),
         "history": Entry("history", "history", "Show a model's nights with their verdicts, and who moved what."),
         "predict": Entry("predict", "predict", "Score JSON rows with the champion."),
+        "explain-prediction": Entry(
+            "explain_prediction", "explain_prediction", "Explain what the champion says of one row, column by column."
+        ),
         "champion": Entry("champion", "champion", "Show who serves, or who served at a time or for a day of data."),
         "explain": Entry("explain", "explain", "Explain a night: lineage, decision, seconds, how to undo it."),
         "retention": Entry("retention", "retention", "Delete what no manifest, night or champion needs any more."),

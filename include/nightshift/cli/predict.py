@@ -17,7 +17,7 @@ from nightshift.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nightshift.ledger import Champion
+    from nightshift.ledger import Candidate, Champion
     from nightshift.model.session import Scorer
     from nightshift.storage import Store
 
@@ -85,9 +85,9 @@ def score(store: Store, champion: Champion, rows: list[Row] | Row) -> list[dict[
         IntegrityError: The stored model is not the one that was promoted.
     """
     listed = rows if isinstance(rows, list) else [rows]
-    scorer, card = load_champion(store, champion)
+    scorer, card = load_model(store, champion)
     schema = [(name, kind) for name, kind in card["request"]]
-    frame = _frame(listed, schema)
+    frame = frame_of(listed, schema)
     version = {"model_version": champion.model_version, "model_digest": champion.model_digest}
     scored = [{**told, **version} for told in tell(scorer, frame, card)]
     return scored if isinstance(rows, list) else scored[0]
@@ -120,21 +120,21 @@ def tell(scorer: Scorer, frame: pd.DataFrame, card: Mapping[str, Any]) -> list[d
     ]
 
 
-def load_champion(store: Store, champion: Champion) -> tuple[Scorer, dict[str, Any]]:
-    """The champion's scorer and its ``model.json``, digests checked."""
+def load_model(store: Store, version: Candidate) -> tuple[Scorer, dict[str, Any]]:
+    """A version's scorer and its ``model.json``, digests checked."""
     from nightshift.model.session import Scorer
 
-    manifest = store.resolve(champion.train)
+    manifest = store.resolve(version.train)
     graph = store.read(manifest, "graph.onnx")
     card = json.loads(store.read(manifest, "model.json"))
-    if card["graph_sha256"] != champion.model_digest:
-        raise IntegrityError(f"{champion.train} does not hold the graph that the ledger promoted.")
-    return Scorer.load(graph, digest=champion.model_digest), card
+    if card["graph_sha256"] != version.model_digest:
+        raise IntegrityError(f"{version.train} does not hold the graph that the ledger promoted.")
+    return Scorer.load(graph, digest=version.model_digest), card
 
 
-def example_row(store: Store, champion: Champion) -> dict[str, Any]:
-    """A real row of the champion's own holdout, with every field filled where there is such a row."""
-    train = store.resolve(champion.train)
+def example_row(store: Store, version: Candidate) -> dict[str, Any]:
+    """A real row of a version's own holdout, with every field filled where there is such a row."""
+    train = store.resolve(version.train)
     card = json.loads(store.read(train, "model.json"))
     names = [name for name, _ in card["request"]]
     holdout = store.read_table(store.resolve(train.inputs["preprocess"]), "holdout", columns=names)
@@ -157,7 +157,8 @@ def _plain(value: Any, kind: str) -> str | int | float | None:
     return int(number) if number.is_integer() else round(number, 6)
 
 
-def _frame(rows: Sequence[Row], schema: Schema) -> pd.DataFrame:
+def frame_of(rows: Sequence[Row], schema: Schema) -> pd.DataFrame:
+    """Rows as the model takes them; raises DataError as ``score`` does."""
     import pandas as pd
 
     names = [name for name, _ in schema]

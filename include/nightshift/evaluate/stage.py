@@ -8,17 +8,20 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import ModelError
-from nightshift.evaluate import metrics, slices
+from nightshift.evaluate import explanations, metrics, slices
 from nightshift.evaluate.champion import Arena, Model, Opponent, Rivals, rivals, seen_after
+from nightshift.evaluate.explanations import Explained
 from nightshift.evaluate.gate import FairnessGap, Judgement, judge, share_promoted
 from nightshift.evaluate.task import Judged, Task
 from nightshift.evaluate.tasks import task_of
 from nightshift.ledger import Ledger, blessings
 from nightshift.ledger.blessings import WaivedBy
+from nightshift.model.attributions import background_of
 from nightshift.model.scores import to_column
 from nightshift.plan import Plan, canonical_json
 from nightshift.stage import StageIO, StageResult, once
 from nightshift.storage import Attempt, Manifest, Store
+from nightshift.transforms import Transforms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,6 +116,7 @@ class Evaluation:
         single: What the best single feature says of them.
         opponent: The champion on the same rows, or None if there is none yet.
         fairness: What the groups of the declared attribute show; None if none is declared.
+        explanation: Which columns the challenger goes by.
         judgement: The verdict.
     """
 
@@ -125,6 +129,7 @@ class Evaluation:
     single: Scores
     opponent: Opponent | None
     fairness: FairnessGap | None
+    explanation: dict[str, Any]
     judgement: Judgement
 
 
@@ -146,8 +151,19 @@ def _evaluate(plan: Plan, io: StageIO, met: Rivals | None) -> Evaluation:
     if gates.fairness is not None:
         called = scores >= (0.5 if model.threshold is None else model.threshold)
         gap = slices.fairness_gap(holdout.table, holdout.labels, called, gates.fairness)
+    told = _explain(io, model, Explained.of(holdout.table, holdout.labels, scores, task, gates), trained)
     judgement = judge(challenger, found, opponent.comparison if opponent else None, gates, fairness=gap)
-    return Evaluation(model, holdout, task, scores, challenger, found, single, opponent, gap, judgement)
+    return Evaluation(model, holdout, task, scores, challenger, found, single, opponent, gap, told, judgement)
+
+
+def _explain(io: StageIO, model: Model, about: Explained, trained: pd.DataFrame) -> dict[str, Any]:
+    """Which columns the challenger goes by."""
+    import pyarrow as pa
+
+    graph = io.store.read(io.given("train"), "graph.onnx")
+    places = Transforms.from_json(io.store.read(io.given("preprocess"), "transforms.json")).columns_of_features
+    background = background_of(pa.Table.from_pandas(trained, preserve_index=False))
+    return explanations.explain(graph, model.scorer, places, background, about)
 
 
 def _put(attempt: Attempt, plan: Plan, io: StageIO, evaluation: Evaluation, blessing: blessings.Blessing) -> None:
@@ -192,6 +208,7 @@ def _evidence(plan: Plan, io: StageIO, evaluation: Evaluation) -> dict[str, Any]
         "slices": _slices(plan, evaluation),
         "fairness": None if evaluation.fairness is None else asdict(evaluation.fairness),
         "importances": _importances(evaluation.model.about),
+        "explanation": evaluation.explanation,
         **evaluation.judgement.to_dict(),
     }
 

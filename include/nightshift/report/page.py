@@ -19,6 +19,7 @@ from nightshift.report import charts
 from nightshift.report.evaluation import Evaluation, Gain, Slice
 from nightshift.report.evidence import Evidence
 from nightshift.report.facts import facts
+from nightshift.report.looked_at import looked_at
 from nightshift.report.measure import plain, short_name
 from nightshift.report.pictures import pictures
 from nightshift.spec.gates import Gates
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 TEMPLATES = files("nightshift.report") / "templates"
-TOP_FEATURES = 15
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def html(evidence: Evidence) -> str:
         measure="" if evaluation is None else short_name(evaluation.metric),
         shares=evaluation is not None and evaluation.metric.task == "binary",
         gains=_gains(evidence, evaluation),
-        importances=_importances(evidence.card),
+        looked_at=looked_at(evidence.evaluation, evidence.card),
         stages=_stages(evidence),
         facts=_facts(evidence),
         commands=_commands(evidence),
@@ -251,16 +251,6 @@ def _slices(evaluation: Evaluation | None) -> list[SliceCard]:
             drawn = charts.dots(one.challenger, one.champion, low=low, high=high, overall=tick)
             card.lines.append((one, drawn))
     return list(cards.values())
-
-
-def _importances(card: Mapping[str, Any]) -> list[tuple[str, float, Markup]]:
-    """The features that matter most, as shares of the total gain."""
-    gains: Mapping[str, float] = card.get("importances") or {}
-    total = sum(gains.values())
-    if not total:
-        return []
-    top = sorted(gains.items(), key=lambda item: (-item[1], item[0]))[:TOP_FEATURES]
-    return [(name, gain / total, charts.bar(gain / top[0][1], class_="challenger")) for name, gain in top]
 
 
 def _stages(evidence: Evidence) -> list[StageLine]:

@@ -50,6 +50,9 @@ def test_the_first_model_is_judged_by_floors_and_baselines(tmp_path: Path) -> No
     assert {one["value"] for one in found["slices"]} == {"air", "road", "sea", "null"}
     assert sum(one["share"] for one in found["importances"]) == pytest.approx(1)
     assert found["importances"][0]["feature"] == "weight"
+    told = found["explanation"]
+    assert (told["method"], told["unit"], told["rows"], told["slices"]) == ("tree_shap", "log-odds", 500, [])
+    assert [one["column"] for one in told["columns"]] == ["weight", "lane", "distance"]
 
     scores = night.store.read_table(night.io.given("evaluate"), "scores")
     assert scores.column_names == ["parcel", "__label", "__challenger", "__champion"]

@@ -125,6 +125,31 @@ class TestContent:
         assert (found.warnings, found.waived_by) == (tuple(raw["warnings"]), "ada: the label changed")
         assert found.verdict == "undecided, a refresh"
 
+    def test_what_it_looks_at_says_of_which_rows_and_how(self, published: tuple[Path, list[PublishedNight]]) -> None:
+        night = published[1][1]
+        evidence = Evidence.collect(night.plan, night.store, night.results)
+        told = {
+            "method": "tree_shap", "unit": "log-odds", "rows": 500, "background_rows": 100, "seed": 0,
+            "columns": [
+                {"column": f"c{place:02d}", "value": 2.0 / (place + 1), "share": 0.5 / (place + 1)} for place in range(17)
+            ],
+            "slices": [
+                {"column": "carrier", "value": "UA", "rows": 50, "columns": [{"column": "dest", "value": 1.0, "share": 0.61}]}
+            ],
+        }  # fmt: skip
+        words = Page(html(replace(evidence, evaluation={**evidence.evaluation, "explanation": told}))).words
+        for expected in (
+            "How far each column moves the score, in log-odds: the mean size of the SHAP values of 500 held-out rows, "
+            "compared with 100 rows of the training window. The 15 largest of 17 columns.",
+            "c00 2.0000 50.0 %",
+            "What it looks at, by carrier",
+            "UA 50 dest 61.0 %",
+        ):
+            assert expected in words, expected
+        permuted = {**told, "method": "permutation", "unit": "roc_auc", "repeats": 3}
+        words = Page(html(replace(evidence, evaluation={**evidence.evaluation, "explanation": permuted}))).words
+        assert "What AUC loses when a column's values are dealt out anew among 500 held-out rows" in words
+
     def test_all_stages_with_their_versions(self, page: str) -> None:
         for stage in ("ingest", "validate", "preprocess", "train", "evaluate", "register", "deploy"):
             assert f"{stage}/2013-06-26@1" in page
