@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -14,13 +14,13 @@ from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from nightshift.errors import IntegrityError, NightSkipped, SpecError
+from nightshift.errors import IntegrityError
+from nightshift.interval import DAY, EVER, Interval, resolve_interval
 from nightshift.spec.models import ModelSpec
 
-DAY = timedelta(days=1)
+__all__ = ["DAY", "EVER", "Interval", "resolve_interval"]  # of interval.py: whoever has a plan speaks of intervals
+
 PLAN_FORMAT = 1
-# The longest window a spec can ask for still begins in year 1 or later.
-FIRST_YEAR = 1900
 Trigger = Literal["scheduled", "manual", "backfill", "asset", "test", "cli"]
 STAGES = ("ingest", "validate", "preprocess", "train", "evaluate", "register", "deploy")
 
@@ -33,7 +33,7 @@ _SPEC = (
     "spec/transform_kinds.py",
     "spec/values.py",
 )
-_LIBRARY = ("errors.py", "plan.py", "settings.py", *_SPEC, "storage")
+_LIBRARY = ("errors.py", "interval.py", "plan.py", "settings.py", *_SPEC, "storage")
 CODE_OF_STAGE: dict[str, tuple[str, ...]] = {
     "ingest": (*_LIBRARY, "ingest"),
     "validate": (*_LIBRARY, "validate", "shift", "ledger/blessings.py"),
@@ -56,13 +56,17 @@ LIBRARIES_OF_STAGE: dict[str, tuple[str, ...]] = {
     "register": ("mlflow", "onnxruntime"),
     "deploy": ("onnxruntime",),
 }
+_HELD_OUT = ("window", "split")
 SPEC_OF_STAGE: dict[str, tuple[str, ...]] = {
-    "ingest": ("source", "tables", "key", "label", "quarantine", "window"),
-    "validate": ("source", "key", "expectations", "quarantine", "volume", "data_checks", "label", "features", "window"),
-    "preprocess": ("source", "key", "tables", "prepare_sql", "data_checks", "label", "features", "window", "gates"),
-    "train": ("key", "label", "features", "training", "window"),
-    "evaluate": ("key", "label", "features", "training", "gates", "window"),
-    "register": ("owner", "description", "key", "label", "training", "gates", "window", "approval"),
+    "ingest": ("source", "tables", "key", "label", "quarantine", *_HELD_OUT),
+    "validate": (
+        *("source", "key", "expectations", "quarantine", "volume", "data_checks", "label", "features"),
+        *_HELD_OUT,
+    ),
+    "preprocess": ("source", "key", "tables", "prepare_sql", "data_checks", "label", "features", *_HELD_OUT, "gates"),
+    "train": ("key", "label", "features", "training", *_HELD_OUT),
+    "evaluate": ("key", "label", "features", "training", "gates", *_HELD_OUT),
+    "register": ("owner", "description", "key", "label", "training", "gates", *_HELD_OUT, "approval"),
     "deploy": ("deploy", "gates", "approval"),
 }
 
@@ -87,132 +91,11 @@ class Approval:
     comment: str = ""
 
 
-@dataclass(frozen=True, order=True)
-class Interval:
-    """Half-open time range ``[start, end)`` in UTC.
-
-    Attributes:
-        start: Its first moment; any time zone is taken and turned into UTC.
-        end: The first moment after it.
-
-    Raises:
-        ValueError: A bound is naive or the range is empty.
-    """
-
-    start: datetime
-    end: datetime
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "start", _in_utc(self.start))
-        object.__setattr__(self, "end", _in_utc(self.end))
-        if self.start >= self.end:
-            raise ValueError(f"the interval [{self.start.isoformat()}, {self.end.isoformat()}) is empty")
-
-    @classmethod
-    def of_day(cls, day: date) -> Interval:
-        start = datetime.combine(day, time(), tzinfo=UTC)
-        return cls(start, start + DAY)
-
-    @classmethod
-    def of_key(cls, key: str) -> Interval:
-        """The interval that ``key`` names. Raises ValueError: It names none."""
-        start, _, end = key.partition("--")
-        if not end:
-            return cls.of_day(date.fromisoformat(start))
-        return cls(*(datetime.strptime(bound, "%Y%m%dT%H%M%S%z") for bound in (start, end)))
-
-    @property
-    def key(self) -> str:
-        """Name in storage: ``2013-07-14`` for one UTC day, else both bounds."""
-        if self.end - self.start == DAY and self.start.time() == time():
-            return self.start.date().isoformat()
-        return f"{self.start:%Y%m%dT%H%M%SZ}--{self.end:%Y%m%dT%H%M%SZ}"
-
-    @property
-    def night(self) -> date:
-        """The date on which a run for this interval happens: the day after its last."""
-        return self.end.date()
-
-    def days(self) -> Iterator[Interval]:
-        """The UTC days that lie wholly inside, oldest first."""
-        day = self.start if self.start.time() == time() else datetime.combine(self.start.date() + DAY, time(), UTC)
-        while day + DAY <= self.end:
-            yield Interval(day, day + DAY)
-            day += DAY
-
-    def __contains__(self, moment: datetime) -> bool:
-        return self.start <= moment < self.end
-
-    def __str__(self) -> str:
-        return f"[{self.start:%Y-%m-%dT%H:%MZ}, {self.end:%Y-%m-%dT%H:%MZ})"
-
-
-def _in_utc(moment: datetime) -> datetime:
-    """Raises ValueError: The moment is naive; Python would take it for local time."""
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment.isoformat()} has no time zone; write for example {moment.isoformat()}+00:00")
-    return moment.astimezone(UTC)
-
-
-def resolve_interval(
-    *,
-    now: datetime,
-    data_interval_end: datetime | None = None,
-    night: str | date | None = None,
-    until: datetime | None = None,
-) -> Interval:
-    """The interval of a run: the last complete UTC day before the moment the run stands for.
-
-    That moment is the midnight of ``night`` when one is asked for, else ``data_interval_end`` (scheduled,
-    backfill and ``dags test`` runs have one), else ``now`` (asset-triggered runs and runs with a null
-    logical date have none). A run at 2013-07-15T02:00Z, ``dags test X 2013-07-15`` and
-    ``night=2013-07-15`` all mean ``[2013-07-14, 2013-07-15)``.
-
-    Args:
-        now: The moment it is, with a time zone.
-        data_interval_end: End of the run's data interval, in any time zone, if Airflow gave it one.
-        night: The night that was asked for by hand.
-        until: First UTC day the source no longer has.
-
-    Raises:
-        SpecError: ``night`` is not a date, or the night has not come yet.
-        NightSkipped: The source has no data any more (``until``).
-        ValueError: A moment is naive.
-    """
-    today = datetime.combine(_in_utc(now).date(), time(), UTC)
-    if night is not None:
-        end = datetime.combine(_parse_night(night), time(), UTC)
-    else:
-        end = datetime.combine(_in_utc(data_interval_end or now).date(), time(), UTC)
-    if end.year < FIRST_YEAR:
-        raise SpecError(f"night {end.date()} is before {FIRST_YEAR}.", hint="write it as YYYY-MM-DD")
-    if end > today:
-        raise SpecError(
-            f"night {end.date()} has not come yet; its data is [{(end - DAY).date()}, {end.date()}).",
-            hint=f"the newest night is {today.date()}",
-        )
-    interval = Interval(end - DAY, end)
-    if until is not None and interval.start >= until:
-        raise NightSkipped(
-            f"night {interval.night}: the source ends at {until.date()} (source.until); {interval} has no data."
-        )
-    return interval
-
-
-def _parse_night(night: str | date) -> date:
-    if isinstance(night, datetime):
-        return _in_utc(night).date()
-    if isinstance(night, date):
-        return night
-    try:
-        return date.fromisoformat(night.strip())
-    except ValueError:
-        raise SpecError(f"night is {night!r}, which is not a date.", hint="write it as YYYY-MM-DD") from None
-
-
 @dataclass(frozen=True)
 class Windows:
     """What a night may look at, by its clock: only rows whose labels are known.
+
+    Rows of a static source have no time: all three are all time, and ``spec.split`` tells training from holdout.
 
     Attributes:
         train: ``[end - delay - holdout - train, end - delay - holdout)``.
@@ -226,6 +109,8 @@ class Windows:
 
     @classmethod
     def of(cls, spec: ModelSpec, interval: Interval) -> Windows:
+        if spec.window is None:
+            return cls(EVER, EVER, EVER)
         known = interval.end - spec.label.delay
         known = datetime.combine(known.date(), time(), UTC)
         split = known - spec.window.holdout
@@ -235,6 +120,18 @@ class Windows:
             holdout=Interval(split, known),
             ingest=Interval(first, max(interval.end, known)),
         )
+
+    @property
+    def by_time(self) -> dict[str, Interval]:
+        """What the days of rows tell apart: training and holdout, or nothing."""
+        return {"all": EVER} if self.ingest == EVER else {"train": self.train, "holdout": self.holdout}
+
+    def named(self, window: Literal["train", "holdout"]) -> str:
+        """A window in words, for people."""
+        if self.ingest == EVER:
+            return f"the {window} side of the split"
+        bounds = self.train if window == "train" else self.holdout
+        return f"the {window} window {bounds} ({len(list(bounds.days()))} days)"
 
 
 def canonical_json(value: Any) -> bytes:
@@ -324,6 +221,11 @@ class Plan:
     def model(self) -> str:
         return self.spec.model
 
+    @property
+    def own(self) -> Interval:
+        """What the newest snapshot is for that the night may read: its own day, or all time."""
+        return EVER if self.spec.source.static else self.interval
+
     def stage_key(self, stage: str, inputs: Mapping[str, str]) -> str:
         """Key of a stage's result: same key, same published result.
 
@@ -331,19 +233,27 @@ class Plan:
             stage: Name of the stage.
             inputs: Content digests of what the stage reads, by name.
         """
+        about = {"model": self.model, "interval": self.interval.key, "stage": stage, "inputs": dict(inputs)}
+        return digest_of({**about, **self._made_by(stage)})
+
+    def outcome_key(self, inputs: Mapping[str, str]) -> str:
+        """Key of all that a night makes of its inputs, whichever night it is: as far as is known before it is made.
+
+        Args:
+            inputs: Content digests of what ingest gives, by name.
+        """
+        made_by = {stage: self._made_by(stage) for stage in stages_of(self.spec)}
+        return digest_of({"model": self.model, "inputs": dict(inputs), "stages": made_by})
+
+    def _made_by(self, stage: str) -> dict[str, Any]:
+        """What a stage's result depends on besides its inputs."""
         spec = self.spec.model_dump(mode="json")
-        return digest_of(
-            {
-                "model": self.model,
-                "interval": self.interval.key,
-                "stage": stage,
-                "spec": {section: spec[section] for section in SPEC_OF_STAGE[stage]},
-                "code": code_digest(CODE_OF_STAGE[stage]),
-                "inputs": dict(inputs),
-                "threads": self.threads if stage == "train" else None,
-                "libraries": library_versions(LIBRARIES_OF_STAGE[stage]),
-            }
-        )
+        return {
+            "spec": {section: spec[section] for section in SPEC_OF_STAGE[stage]},
+            "code": code_digest(CODE_OF_STAGE[stage]),
+            "threads": self.threads if stage == "train" else None,
+            "libraries": library_versions(LIBRARIES_OF_STAGE[stage]),
+        }
 
     def to_json(self) -> bytes:
         return canonical_json(

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nightshift.errors import NightshiftError
-from nightshift.plan import CODE_OF_STAGE, Plan, code_digest
+from nightshift.plan import CODE_OF_STAGE, Plan, code_digest, stages_of
 from nightshift.storage import Attempt, Manifest, Ref, Store
 
 Status = Literal["succeeded", "refused", "skipped"]
+OUTCOME = "outcome"
+"""In ingest's result, of a static source: key of what a night makes of the rows. See ``Plan.outcome_key``."""
+CONCLUDES = "concludes"
+"""In the last stage's result: the same key, once the night has come to a decision."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,8 @@ class StageResult:
 
     Attributes:
         stage: Its name.
-        status: ``refused`` when evaluate finds the challenger unfit, ``skipped`` when deploy did nothing.
+        status: ``refused`` when evaluate finds the challenger unfit; ``skipped`` when deploy did nothing, or when
+            ingest found nothing new in a static source.
         ref: The version it published, or None if it published none.
         reused: The same result had been published before; nothing was repeated.
         summary: A few numbers for people.
@@ -85,6 +90,17 @@ class StageIO:
         return self.store.resolve(self.upstream[stage])
 
 
+def _conclusion(plan: Plan, io: StageIO, stage: str, result: Mapping[str, Any]) -> dict[str, str]:
+    """What the last stage of a static source's night notes, so that later nights need not repeat it.
+
+    A version that a hold kept from being promoted has come to nothing yet: it is in no entry of the ledger.
+    """
+    undecided = result.get("ledger_sequence", 0) is None
+    if not plan.spec.source.static or stage != stages_of(plan.spec)[-1] or undecided:
+        return {}
+    return {CONCLUDES: io.given("ingest").result[OUTCOME]}
+
+
 def once(
     plan: Plan,
     io: StageIO,
@@ -115,6 +131,6 @@ def once(
     found = io.store.find(stage, plan.interval.key, key)
     if found is not None:
         return StageResult.of(found, reused=True)
-    result = build(attempt)
+    result = {**(made := build(attempt)), **_conclusion(plan, io, stage, made)}
     manifest = attempt.publish(stage_key=key, code=code_digest(CODE_OF_STAGE[stage]), inputs=inputs, result=result)
     return StageResult.of(manifest, reused=False)

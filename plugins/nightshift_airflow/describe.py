@@ -83,15 +83,28 @@ def documentation(spec: ModelSpec) -> str:
         "Owner": spec.owner,
         "Schedule": f"`{spec.schedule}` UTC" if spec.schedule else "by hand",
         "Source": _source(spec),
-        "Label": f"`{spec.label.asked}`, known after {format_duration(spec.label.delay)}",
+        "Label": f"`{spec.label.asked}`{_delay(spec)}",
         "Features": f"{len(spec.features.numeric)} numeric, {len(spec.features.categorical)} categorical",
-        "Training": f"{spec.training.engine} on {format_duration(spec.window.train)}",
-        "Holdout": f"the {format_duration(spec.window.holdout)} after that",
+        **_held_out(spec),
         "Ships when": f"{_bound(spec)}, and {_rule(spec)}{_approval(spec)}",
         "Serves at": f"`{spec.deploy.target}`",
     }
     rows = "\n".join(f"| {name} | {_cell(fact)} |" for name, fact in facts.items())
     return f"{spec.description.strip()}\n\n| | |\n| --- | --- |\n{rows}\n\nSpec: `models/{spec.model}.yaml`\n"
+
+
+def _delay(spec: ModelSpec) -> str:
+    return "" if spec.source.static else f", known after {format_duration(spec.label.delay)}"
+
+
+def _held_out(spec: ModelSpec) -> dict[str, str]:
+    engine = spec.training.engine
+    if spec.window is not None:
+        train, holdout = format_duration(spec.window.train), format_duration(spec.window.holdout)
+        return {"Training": f"{engine} on {train}", "Holdout": f"the {holdout} after that"}
+    share = spec.split.holdout if spec.split is not None else 0.0
+    by = ", ".join(f"`{name}`" for name in spec.key)
+    return {"Training": f"{engine}, when rows, spec or code have changed", "Holdout": f"{share:.0%} by a hash of {by}"}
 
 
 def _bound(spec: ModelSpec) -> str:
@@ -112,6 +125,8 @@ def _approval(spec: ModelSpec) -> str:
 def _source(spec: ModelSpec) -> str:
     source = spec.source
     where = f"{source.package}: {source.file}" if source.kind == "package" else source.uri
+    if source.static:
+        return f"`{where}`, static"
     until = f", until {source.until.date()}" if source.until else ""
     return f"`{where}` by `{source.time}`{until}"
 

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from nightshift.plan import Interval, Plan
-from nightshift.preprocess.prepared import LABEL, TIME
+from nightshift.preprocess.axis import TIME
+from nightshift.preprocess.prepared import LABEL
 from nightshift.spec.loader import load_spec
 from nightshift.spec.models import ModelSpec
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightshift.errors import NightSkipped, SpecError
-from nightshift.plan import DAY, Interval, Windows, resolve_interval
+from nightshift.plan import DAY, EVER, Interval, Windows, resolve_interval
 from nightshift.spec.models import ModelSpec
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -311,3 +311,9 @@ def test_the_longest_window_of_the_oldest_night_can_be_computed() -> None:
     oldest = resolve_interval(now=NOW, night="1900-01-01")
     windows = Windows.of(spec("99999d", "99999d", "99999d"), oldest)
     assert windows.train.start.year > 0
+
+
+def test_all_time_is_one_piece_with_a_name_of_its_own() -> None:
+    assert Interval.of_key(EVER.key) == EVER
+    assert (EVER.key, str(EVER), list(EVER.days())) == ("all", "all rows", [EVER])
+    assert datetime.now(UTC) in EVER

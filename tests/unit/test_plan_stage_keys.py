@@ -72,8 +72,8 @@ OTHER: dict[str, Any] = {
     "approval": "manual",
     "deploy": {"memory": "2GB"},
 }
-# There is one version so far, and only a person who approves can take too long.
-SINGLE_VALUED = {"version", "approval_timeout"}
+# There is one version so far, only a person who approves can take too long, and only a static source is split.
+SINGLE_VALUED = {"version", "approval_timeout", "split"}
 
 
 def changed(**sections: Any) -> Plan:
@@ -275,3 +275,32 @@ def test_the_spark_of_a_cluster_counts_though_it_is_no_distribution(monkeypatch:
 
     monkeypatch.setattr(plan_module, "version", missing)
     assert library_versions.__wrapped__(("pyspark", "pyarrow")) == {"pyspark": __version__, "pyarrow": None}
+
+
+STATIC = {
+    **{name: section for name, section in RAW.items() if name != "window"},
+    "source": {"kind": "package", "package": "p", "file": "a.csv", "static": True},
+    "label": {**RAW["label"], "delay": "0d"},
+    "volume": {},
+    "data_checks": {},
+    "split": {"holdout": 0.2},
+}
+
+
+def static_plan(**sections: Any) -> Plan:
+    return replace(PLAN, spec=ModelSpec.model_validate({**STATIC, **sections}))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_another_split_is_another_result_where_it_counts(stage: str) -> None:
+    keys = [static_plan(split={"holdout": share}).stage_key(stage, {}) for share in (0.2, 0.3)]
+    assert (keys[0] != keys[1]) == (stage != "deploy")
+
+
+def test_what_a_night_comes_to_does_not_depend_on_the_night() -> None:
+    plan = static_plan()
+    other = replace(plan, interval=Interval.of_day(date(2030, 1, 1)), run_id="another")
+    assert plan.outcome_key({"raw/all": "a"}) == other.outcome_key({"raw/all": "a"})
+    assert plan.outcome_key({"raw/all": "a"}) != plan.outcome_key({"raw/all": "b"})
+    for section in ("training", "gates", "deploy", "owner", "features"):
+        assert static_plan(**{section: OTHER[section]}).outcome_key({}) != plan.outcome_key({}), section

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from nightshift.jobs.planning import make_plan
 from nightshift.plan import Interval, Plan
 from nightshift.settings import Settings
 from nightshift.spec.loader import load_spec
-from nightshift.stage import StageIO, StageResult, once
+from nightshift.stage import CONCLUDES, OUTCOME, StageIO, StageResult, once
 from nightshift.storage import Attempt, Manifest, Ref, Store
 
 SPEC = Path(__file__).parents[2] / "dags" / "models" / "flight_delays.yaml"
@@ -130,3 +131,21 @@ def test_a_plan_is_not_made_with_sql_that_cannot_be_used(tmp_path: Path) -> None
 
     with pytest.raises(SpecError, match=r"flight_delays.sql:\d+: .*storms"):
         make_plan(broken, Interval.of_day(date(2013, 7, 14)), settings, run_id="r", trigger="test")
+
+
+def test_the_last_stage_of_a_static_source_notes_what_was_decided_on(plan: Plan, io: StageIO) -> None:
+    """But for a version that a hold kept back: it is in no entry of the ledger, and the next night tries again."""
+    source = plan.spec.source.model_copy(update={"static": True, "time": None})
+    plan = replace(plan, spec=plan.spec.model_copy(update={"source": source}))
+    ingest = io.store.attempt("ingest", DAY).publish(stage_key="i", code="c", result={OUTCOME: "what it comes to"})
+    io = StageIO(io.store, {"ingest": ingest.ref}, io.scratch)
+
+    def noted(stage: str, key: str, **result: Any) -> Any:
+        ref = once(plan, io, stage, {}, lambda _: result, also={"key": key}).ref
+        return io.store.resolve(ref).result.get(CONCLUDES) if ref else None
+
+    assert noted("register", "1") is None
+    assert noted("deploy", "1", ledger_sequence=3) == "what it comes to"
+    assert noted("deploy", "2", ledger_sequence=None) is None
+    plan = replace(plan, spec=plan.spec.model_copy(update={"approval": "manual"}))
+    assert noted("register", "2") == "what it comes to"

@@ -131,6 +131,8 @@ def _run_stages(
             results.append(result)
             if result.ref is not None:
                 upstream[stage] = result.ref
+            if result.status == "skipped":
+                break  # of ingest: nothing has changed, and the stages after it would do again what was done
     return results, seconds
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataError, IntegrityError, NightshiftError
@@ -14,6 +14,7 @@ from nightshift.evaluate.gate import Anchor, Comparison
 from nightshift.evaluate.task import Task
 from nightshift.evaluate.tasks.multiclass import Multiclass
 from nightshift.ledger import Champion
+from nightshift.model.reach import Reach, in_card, incomparable, read_card, unseen
 from nightshift.model.session import Scorer
 from nightshift.plan import Interval
 from nightshift.spec.gates import Gates
@@ -53,9 +54,9 @@ class Model:
         return cls(digest, scorer, json.loads(store.read(train, "model.json")))
 
     @property
-    def fitted_until(self) -> datetime:
-        """No row before this moment may judge the model: it may have learned from it."""
-        return datetime.fromisoformat(self.about["fitted_until"])
+    def reach(self) -> Reach:
+        """Only rows beyond it may judge the model: it may have learned from the others."""
+        return read_card(self.about)
 
     @property
     def threshold(self) -> float | None:
@@ -143,6 +144,7 @@ class Arena:
         gates: The spec's section.
         task: Whose labels these are.
         trained: Labels of the challenger's training window.
+        reach: The challenger's.
         interval: The night's.
         threads: Threads of one call.
     """
@@ -154,6 +156,7 @@ class Arena:
     gates: Gates
     task: Task
     trained: NDArray[Any]
+    reach: Reach
     interval: Interval
     threads: int
 
@@ -176,7 +179,7 @@ class Arena:
         champion = rivals.champion
         model = self.load(champion)
         age = self.interval.end - champion.interval.end
-        shared = seen_after(self.holdout, model.fitted_until)
+        shared = self._shared(model)
         evidence = {**_about(champion, model), "age_days": age.days}
         obstacle, scores = self._score(model, champion, shared)
         if obstacle is not None:
@@ -226,17 +229,25 @@ class Arena:
         classes = self.task.classes if isinstance(self.task, Multiclass) else ()
         if model.scorer.classes != classes:
             return f"it knows the classes {', '.join(model.scorer.classes)}, and the spec says {', '.join(classes)}"
-        return None
+        return incomparable(model.reach, self.reach)
+
+    def _shared(self, model: Model) -> NDArray[np.bool_]:
+        """Rows of the holdout that another model has not learned from, shape [rows]; none if nobody knows."""
+        import numpy as np
+
+        if incomparable(model.reach, self.reach) is not None:
+            return np.zeros(len(self.holdout), dtype=bool)
+        return unseen(self.holdout, model.reach)
 
     def _obstacle(self, kept: NDArray[np.bool_], model: Model) -> str | None:
         rows = self.holdout.filter(kept)
-        return obstacle_to(rows, self.gates, self.task, trained=self.trained, fitted_until=model.fitted_until)
+        return obstacle_to(rows, self.gates, self.task, trained=self.trained, fitted_until=model.reach)
 
     def _anchor(self, champion: Champion, shared: NDArray[np.bool_]) -> Anchor:
         """The same rows, less those that the anchor may have learned from; it never fails a night."""
         try:
             model = self.load(champion)
-            kept = shared & seen_after(self.holdout, model.fitted_until)
+            kept = shared & self._shared(model)
             rows = self.holdout.filter(kept)
             obstacle = self._kinship(model) or self._obstacle(kept, model)
             if obstacle is not None:
@@ -259,7 +270,7 @@ def _about(champion: Champion, model: Model) -> dict[str, Any]:
         "interval": champion.interval.key,
         "sequence": champion.sequence,
         "train": str(champion.train),
-        "fitted_until": model.fitted_until.isoformat(),
+        **in_card(model.reach),
     }
 
 
@@ -273,14 +284,3 @@ def _anchor_evidence(champion: Champion, anchor: Anchor | None) -> dict[str, Any
         "gain": gain,
         "obstacle": obstacle,
     }
-
-
-def seen_after(table: pa.Table, moment: datetime) -> NDArray[np.bool_]:
-    """Which rows lie at or after a moment, shape [rows]."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    times = table.column("__time").cast(pa.timestamp("us", tz="UTC"))
-    after = pc.greater_equal(times, pa.scalar(moment, pa.timestamp("us", tz="UTC")))
-    return np.asarray(after.to_numpy(), dtype=bool)

@@ -111,8 +111,9 @@ def _champion(comparison: Comparison, gates: Gates, verdict: str, *, refresh: bo
     else:
         stands = f"{number(abs(gain.value))} {relation(gain.value, metric)} {rival}'s {other}"
     good = "" if metric.higher_is_better else f"{metric.better}; "
+    rows = f"{comparison.rows:,} rows" + (f" of {gain.days} days" if comparison.unit == "day" else "")
     text = (
-        f"{metric.words} {shown} is {stands} on the same {comparison.rows:,} rows of {gain.days} days "
+        f"{metric.words} {shown} is {stands} on the same {rows} "
         f"({good}{interval(gain, metric, -margin)}): {_words(comparison, gates, verdict, refresh=refresh)}."
     )
     bound = 0.0 if rule.rule == "better" else -margin

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nightshift.evaluate.gate import Anchor, Comparison, Gains
 from nightshift.evaluate.paired import Difference
 from nightshift.evaluate.slices import slice_gains, slices_of
 from nightshift.evaluate.task import Task
+from nightshift.model.reach import Reach
 from nightshift.spec.gates import Gates
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Scores = NDArray[np.floating[Any]]
+
+
+TIME = "__time"
 
 
 def compare_scores(
@@ -33,7 +37,8 @@ def compare_scores(
     """Everything that is judged about two models, on rows that neither has learned from.
 
     Args:
-        rows: ``__time``, ``__label`` and the columns of ``gates.slices``; enough of them (see ``obstacle_to``).
+        rows: ``__time``, unless the source is static, ``__label`` and the columns of ``gates.slices``; enough of them
+            (see ``obstacle_to``).
         challenger: Its scores, float64, as of ``Judged``.
         champion: The champion's scores, likewise.
         gates: The spec's section.
@@ -57,12 +62,11 @@ def compare_scores(
         ),
     )
     ours, theirs = (task.value(metric.name, labels, scores) for scores in (challenger, champion))
-    return Comparison(version, len(rows), ours, theirs, gains, age, anchor)
+    unit: Literal["day", "row"] = "day" if TIME in rows.column_names else "row"
+    return Comparison(version, len(rows), ours, theirs, gains, age, anchor, unit=unit)
 
 
-def obstacle_to(
-    rows: pa.Table, gates: Gates, task: Task, *, trained: NDArray[Any], fitted_until: datetime
-) -> str | None:
+def obstacle_to(rows: pa.Table, gates: Gates, task: Task, *, trained: NDArray[Any], fitted_until: Reach) -> str | None:
     """Why nothing can be said on these rows, or None.
 
     Args:
@@ -70,11 +74,13 @@ def obstacle_to(
         gates: The spec's section.
         task: Whose labels these are.
         trained: Labels of the training window.
-        fitted_until: Up to when the older model learned, for the message.
+        fitted_until: Up to where the older model learned, for the message.
     """
     least, labels = gates.versus_champion.least, rows.column("__label").to_numpy()
     if not len(labels):
-        return f"no rows lie after {fitted_until:%Y-%m-%d}, up to which it learned"
+        if isinstance(fitted_until, datetime):
+            return f"no rows lie after {fitted_until:%Y-%m-%d}, up to which it learned"
+        return f"no rows were held out from it; it learned from {fitted_until}"
     counts = (
         (len(set(days_of(rows).tolist())), least.days, "days with rows"),
         (len(labels), least.rows, "rows"),
@@ -90,9 +96,14 @@ def obstacle_to(
 
 
 def days_of(rows: pa.Table) -> NDArray[np.integer[Any]]:
-    """The UTC day of each row, as a number, shape [rows]."""
+    """The UTC day of each row, as a number, shape [rows].
+
+    Rows of a static source have no day. They can be exchanged for one another, so each is as good as a day of its own.
+    """
     import numpy as np
     import pyarrow as pa
 
+    if TIME not in rows.column_names:
+        return np.arange(len(rows))
     times = rows.column("__time").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
     return np.asarray(times.to_numpy() // 86_400_000_000)

@@ -79,6 +79,7 @@ class Comparison:
         age: From the champion's night to this one, by the nights' clock.
         anchor: The champion of some time ago; None if there was none, or it is the champion itself.
         obstacle: Why they cannot be compared, or None.
+        unit: What the intervals take for independent: the day, or the row where rows have no day.
     """
 
     champion_version: int
@@ -89,6 +90,7 @@ class Comparison:
     age: timedelta = timedelta(0)
     anchor: Anchor | None = None
     obstacle: str | None = None
+    unit: Literal["day", "row"] = "day"
 
     @property
     def difference(self) -> float | None:

@@ -1,7 +1,8 @@
 """How far two models are apart on the same rows, with an interval whose resampling unit is the day.
 
 Rows of one day share causes (a storm delays every flight), so they are not independent, and an interval
-that takes them for independent calls noise a difference. Here each row says how much it moves the
+that takes them for independent calls noise a difference. Rows of a static source have no day and can be
+exchanged for one another; each counts as if it had a day of its own. Here each row says how much it moves the
 difference (its influence), the influences of a day are summed, and only days count as independent.
 Every difference is a *gain*: positive is good for the challenger, whatever the metric.
 """
@@ -37,7 +38,7 @@ class Difference:
     Attributes:
         value: The gain; negative is a loss.
         error: Its standard error, from the sums of each day.
-        days: Days with rows.
+        days: Days with rows; of a static source the rows, of which each stands for a day of its own.
         confidence: Of the two-sided interval, such as 0.95.
     """
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import ModelError
 from nightshift.evaluate import explanations, metrics, slices
-from nightshift.evaluate.champion import Arena, Model, Opponent, Rivals, rivals, seen_after
+from nightshift.evaluate.champion import Arena, Model, Opponent, Rivals, rivals
 from nightshift.evaluate.explanations import Explained
 from nightshift.evaluate.gate import FairnessGap, Judgement, judge, share_promoted
 from nightshift.evaluate.task import Judged, Task
@@ -17,6 +17,7 @@ from nightshift.evaluate.tasks import task_of
 from nightshift.ledger import Ledger, blessings
 from nightshift.ledger.blessings import WaivedBy
 from nightshift.model.attributions import background_of
+from nightshift.model.reach import in_card, unseen
 from nightshift.model.scores import to_column
 from nightshift.plan import Plan, canonical_json
 from nightshift.stage import StageIO, StageResult, once
@@ -82,9 +83,9 @@ class Holdout:
     """The rows that judge.
 
     Attributes:
-        table: Key, ``__time``, ``__label`` and the request columns.
+        table: Key, ``__time`` or ``__bucket``, ``__label`` and the request columns.
         labels: As of ``Judged``, shape [rows].
-        rows_left_out: Rows before the challenger's ``fitted_until``.
+        rows_left_out: Rows that the challenger may have learned from.
     """
 
     table: pa.Table
@@ -95,7 +96,7 @@ class Holdout:
     def read(cls, store: Store, preprocess: Manifest, model: Model, task: Task) -> Holdout:
         """Raises DataError: No rows, or one class or value."""
         table = _read(store, preprocess, "holdout")
-        after = seen_after(table, model.fitted_until)
+        after = unseen(table, model.reach)
         kept = table if after.all() else table.filter(after)
         labels = kept.column("__label").to_numpy()
         task.require_labels(labels, of=f"the holdout of {preprocess.ref}")
@@ -145,8 +146,8 @@ def _evaluate(plan: Plan, io: StageIO, met: Rivals | None) -> Evaluation:
     opponent = None
     if met is not None:
         known = trained["__label"].to_numpy()
-        arena = Arena(io.store, holdout.table, scores, model.threshold, gates, task, known, plan.interval, plan.threads)
-        opponent = arena.meet(met)
+        judged = (holdout.table, scores, model.threshold, gates, task, known, model.reach)
+        opponent = Arena(io.store, *judged, plan.interval, plan.threads).meet(met)
     gap = None
     if gates.fairness is not None:
         called = scores >= (0.5 if model.threshold is None else model.threshold)
@@ -199,7 +200,7 @@ def _evidence(plan: Plan, io: StageIO, evaluation: Evaluation) -> dict[str, Any]
         "challenger": {
             "digest": evaluation.model.digest,
             "train": str(io.upstream["train"]),
-            "fitted_until": evaluation.model.fitted_until.isoformat(),
+            **in_card(evaluation.model.reach),
             "metrics": evaluation.challenger,
         },
         "champion": {**opponent.evidence, **_gains(opponent, plan)} if opponent else None,
@@ -222,6 +223,7 @@ def _gains(opponent: Opponent, plan: Plan) -> dict[str, Any]:
     share, second = share_promoted(gains.deciding, gates), gates.decider.second
     return {
         "difference": gains.deciding.value,
+        "unit": opponent.comparison.unit,
         "gains": {
             "deciding": gains.deciding.to_dict(),
             **({str(second): gains.second.to_dict()} if gains.second is not None else {}),

@@ -129,8 +129,8 @@ class Splitter:
         moments = read_moments(rows.table.column(self.time), name=self.time)
         days = _day_numbers(moments)
         without_time, strays = self._without_time(rows, days), self._strays(file, days)
-        self._within_budget(rows, {**without_time, **strays})
-        dayless = [*_ragged(rows), *_set_aside(without_time, rows)]
+        within_budget(rows, {**without_time, **strays}, self.max_fraction, time=self.time)
+        dayless = [*ragged(rows), *_set_aside(without_time, rows)]
         astray = _set_aside(strays, rows)
         if astray:
             result.days[min(day for day, files in self.due.items() if file in files)].quarantined += astray
@@ -187,28 +187,40 @@ class Splitter:
             f"{self.time} is no moment in time": np.flatnonzero((days == _NO_DAY) & ~empty),
         }
 
-    def _within_budget(self, rows: FileRows, misfits: _Misfits) -> None:
-        total = len(rows.ragged) + sum(len(indices) for indices in misfits.values())
-        if total <= self.max_fraction * rows.count:
-            return
-        reasons = [
-            f"{len(indices):,} × {reason} (first: row {rows.numbers[int(indices[0])].as_py()}, "
-            f"value {str(rows.table.column(self.time)[int(indices[0])].as_py())[:40]!r})"
-            for reason, indices in misfits.items()
-            if len(indices)
-        ]
-        if rows.ragged:
-            first = rows.ragged[0]
-            reasons.append(
-                f"{len(rows.ragged):,} × wrong number of fields "
-                f"(first: row {first.number} has {first.fields}, the header has {rows.table.num_columns})"
-            )
-        raise SourceError(
-            f"{rows.name}: {total:,} of {rows.count:,} rows cannot be used ({total / rows.count:.2%}; "
-            f"quarantine.max_fraction allows {self.max_fraction:.2%}): {'; '.join(reasons[:5])}"
-            f"{'; …' if len(reasons) > 5 else ''}.",
-            hint="correct the file, or its delimiter or time column in the model spec",
+
+def within_budget(rows: FileRows, misfits: _Misfits, max_fraction: float, *, time: str = "") -> None:
+    """Refuse a file of which more rows would be set aside than may be.
+
+    Args:
+        rows: Of the file.
+        misfits: Unusable ones besides the ragged ones.
+        max_fraction: Of the spec.
+        time: The time column, whose values the message shows.
+
+    Raises:
+        SourceError: More rows cannot be used.
+    """
+    total = len(rows.ragged) + sum(len(indices) for indices in misfits.values())
+    if total <= max_fraction * rows.count:
+        return
+    reasons = [
+        f"{len(indices):,} × {reason} (first: row {rows.numbers[int(indices[0])].as_py()}, "
+        f"value {str(rows.table.column(time)[int(indices[0])].as_py())[:40]!r})"
+        for reason, indices in misfits.items()
+        if len(indices)
+    ]
+    if rows.ragged:
+        first = rows.ragged[0]
+        reasons.append(
+            f"{len(rows.ragged):,} × wrong number of fields "
+            f"(first: row {first.number} has {first.fields}, there are {rows.table.num_columns} columns)"
         )
+    raise SourceError(
+        f"{rows.name}: {total:,} of {rows.count:,} rows cannot be used ({total / rows.count:.2%}; "
+        f"quarantine.max_fraction allows {max_fraction:.2%}): {'; '.join(reasons[:5])}"
+        f"{'; …' if len(reasons) > 5 else ''}.",
+        hint="correct the file, or its delimiter, columns or time in the model spec",
+    )
 
 
 def _day_numbers(moments: pa.ChunkedArray) -> np.ndarray:
@@ -233,10 +245,11 @@ def _number(day: date) -> int:
     return (day - _EPOCH).days
 
 
-def _ragged(rows: FileRows) -> list[Quarantined]:
+def ragged(rows: FileRows) -> list[Quarantined]:
+    """The records that are no rows."""
     width = rows.table.num_columns
     return [
-        Quarantined(f"has {row.fields} fields, the header has {width}", rows.name, row.number, json.dumps(row.text))
+        Quarantined(f"has {row.fields} fields, not {width}", rows.name, row.number, json.dumps(row.text))
         for row in rows.ragged
     ]
 

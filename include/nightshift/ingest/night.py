@@ -15,10 +15,11 @@ from nightshift.ingest.days import FileAccount, Split, Splitter
 from nightshift.ingest.formats import FileRows
 from nightshift.ingest.snapshots import RAW, TABLE, WHOLE, DayRead, RawDays, Rules, publish_table
 from nightshift.ingest.sources import Source, SourceFile, open_source
-from nightshift.plan import CODE_OF_STAGE, Interval, Plan, code_digest, digest_of
+from nightshift.ingest.whole import last_conclusion, take_whole
+from nightshift.plan import CODE_OF_STAGE, EVER, Interval, Plan, code_digest, digest_of
 from nightshift.spec.problem import did_you_mean
-from nightshift.stage import StageIO, StageResult
-from nightshift.storage import Manifest
+from nightshift.stage import CONCLUDES, OUTCOME, StageIO, StageResult
+from nightshift.storage import Manifest, Ref
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ Files = tuple[SourceFile, ...]
 def run(plan: Plan, io: StageIO) -> StageResult:
     """Publish the raw rows of every day of the night's window that is missing or changed, and the side tables.
 
+    Of a static source, all rows are one snapshot, new where the rows are. With nothing new, the night is over.
+
     Everything is read before anything is published, so a night that fails here leaves nothing behind;
     memory is that of the files read at once.
 
@@ -40,7 +43,7 @@ def run(plan: Plan, io: StageIO) -> StageResult:
 
     Returns:
         ``rows_in``, ``rows_out`` and ``quarantined`` over all days of the window; ``days``, ``days_added``
-        and ``days_changed``.
+        and ``days_changed``. Status ``skipped``, with the reason, where all that follows was done on an earlier night.
 
     Raises:
         SourceError: A file, package or column is missing, or a file cannot be read.
@@ -71,11 +74,13 @@ class Night:
 
     @classmethod
     def of(cls, plan: Plan, io: StageIO) -> Night:
-        """Raises SourceError: A place cannot be looked into, or a side table has no file."""
+        """Raises SourceError: A place cannot be looked into, or a side table or static source has no file."""
         source = open_source(plan.spec.source)
         tables = {name: open_source(section) for name, section in sorted(plan.spec.tables.items())}
         found = {day: source.files(day.start.date()) for day in expected_days(plan)}
-        side_files = {name: _require_files(name, table) for name, table in tables.items()}
+        if plan.spec.source.static:
+            _require_files("the source", source, "source")
+        side_files = {name: _require_files(f"table {name}", table, f"tables.{name}") for name, table in tables.items()}
         return cls(plan, io, RawDays(plan, io.store, Rules.of(plan)), source, tables, found, side_files)
 
     def run(self) -> StageResult:
@@ -99,7 +104,7 @@ class Night:
         for name, rows in side_rows.items():
             inputs[f"{TABLE}{name}"] = publish_table(self.io.store, name, rows, self.side_files[name], code).ref
         attempt.put("sources.json", self._sources(split.accounts))
-        result = self._summary(before, after)
+        result = {**self._summary(before, after), **self._standstill(inputs)}
         return StageResult.of(attempt.publish(stage_key=key, code=code, inputs=inputs, result=result), reused=False)
 
     def _key(self) -> str:
@@ -111,7 +116,21 @@ class Night:
         for name, files in self.side_files.items():
             prints[f"{TABLE}{name}/{WHOLE}"] = digest_of([[file.name, file.fingerprint] for file in files])
         prints["quarantine.max_fraction"] = repr(self.plan.spec.quarantine.max_fraction)
+        if self.plan.spec.source.static:
+            before = last_conclusion(self.plan, self.io.store)
+            prints |= {OUTCOME: self.plan.outcome_key({}), CONCLUDES: before.key if before else "none"}
         return self.plan.stage_key(STAGE, prints)
+
+    def _standstill(self, inputs: Mapping[str, Ref]) -> dict[str, Any]:
+        """Of a static source: the key of what the night will come to, and that nobody needs it to, if so."""
+        if not self.plan.spec.source.static:
+            return {}
+        outcome = self.plan.outcome_key({name: ref.digest for name, ref in inputs.items()})
+        before = last_conclusion(self.plan, self.io.store)
+        if before is None or before.key != outcome:
+            return {OUTCOME: outcome}
+        log.info("%s", before.in_words)
+        return {OUTCOME: outcome, "status": "skipped", "reason": before.in_words}
 
     def _published(self) -> dict[Interval, Manifest]:
         with ThreadPoolExecutor(READERS) as pool:
@@ -139,9 +158,10 @@ class Night:
         return dict(sorted(due.items()))
 
     def _read(self, file: SourceFile) -> FileRows:
-        rows = self.source.read(file)
-        spec = self.plan.spec
-        wanted = {"source.time": (spec.source.time,), "key": spec.key, "label.column": (spec.label.column,)}
+        spec, rows = self.plan.spec, self.source.read(file)
+        time = () if spec.source.time is None else (spec.source.time,)
+        key = [name for name in spec.key if name != spec.source.row_digest]
+        wanted = {"source.time": time, "key": key, "label.column": (spec.label.column,)}
         there = rows.table.column_names
         for place, columns in wanted.items():
             for column in columns:
@@ -166,17 +186,20 @@ class Night:
         """
         import pyarrow as pa
 
-        time = self.plan.spec.source.time
+        section, max_fraction = self.plan.spec.source, self.plan.spec.quarantine.max_fraction
+        known = {name: kind for name, kind in ((section.time, MOMENT), (section.row_digest, "string")) if name}
         found = [
-            {name: kind_of(rows.table.column(name)) for name in rows.table.column_names if name != time}
+            {name: kind_of(rows.table.column(name)) for name in rows.table.column_names if name not in known}
             for _, rows in read
         ]
         as_text = all(pa.types.is_string(kind) for _, rows in read for kind in rows.table.schema.types)
         kept = [manifest.result["types"] for day, manifest in before.items() if day not in due]
-        types = {**settle(found, kept, as_text=as_text), time: MOMENT}
-        due_dates = {day.start.date(): files for day, files in due.items()}
-        splitter = Splitter(self.source, time, types, due_dates, self.plan.spec.quarantine.max_fraction)
-        split = splitter.split(read)
+        types = {**settle(found, kept, as_text=as_text), **known}
+        if section.time is None:
+            split = take_whole(read, types, max_fraction=max_fraction, row_digest=section.row_digest)
+        else:
+            due_dates = {day.start.date(): files for day, files in due.items()}
+            split = Splitter(self.source, section.time, types, due_dates, max_fraction).split(read)
         self._require_rows(split, due, {file.name: rows for file, rows in read})
         return split, types
 
@@ -254,7 +277,7 @@ class Night:
 
 
 def expected_days(plan: Plan) -> list[Interval]:
-    """Days of the window that the source has, oldest first.
+    """Days of the window that the source has, oldest first; of a static source, all time as one.
 
     Raises:
         DataError: None, or not the night's own.
@@ -265,7 +288,7 @@ def expected_days(plan: Plan) -> list[Interval]:
         for day in plan.windows.ingest.days()
         if (source.since is None or source.since <= day.start) and (source.until is None or day.end <= source.until)
     ]
-    if plan.interval not in days:
+    if plan.own not in days:
         raise DataError(
             f"the night's own day {plan.interval.key} lies outside the source "
             f"(source.since {_day(source.since)}, source.until {_day(source.until)}).",
@@ -278,12 +301,10 @@ def _day(moment: Any) -> str:
     return moment.date().isoformat() if moment else "not set"
 
 
-def _require_files(name: str, table: Source) -> Files:
+def _require_files(name: str, table: Source, section: str) -> Files:
     files = table.files(None)
     if not files:
-        raise SourceError(
-            f"table {name} has no file; looked for {table.looked_for(None)}.", hint=f"check tables.{name}.uri"
-        )
+        raise SourceError(f"{name} has no file; looked for {table.looked_for(None)}.", hint=f"check {section}.uri")
     return files
 
 
@@ -297,4 +318,4 @@ def _named(read: Sequence[tuple[SourceFile, FileRows]]) -> str:
 
 def _listed(days: Sequence[Interval]) -> str:
     more = f" and {len(days) - SHOWN} more days" if len(days) > SHOWN else ""
-    return ", ".join(day.key for day in days[:SHOWN]) + more
+    return ", ".join("the snapshot" if day == EVER else day.key for day in days[:SHOWN]) + more

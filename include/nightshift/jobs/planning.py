@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from nightshift.errors import NightSkipped
 from nightshift.plan import Approval, Interval, Plan, Trigger, package_version
 from nightshift.settings import Settings
 from nightshift.spec.models import ModelSpec
@@ -34,9 +35,15 @@ def make_plan(spec: ModelSpec, interval: Interval, settings: Settings, *, run_id
 
     Raises:
         SpecError: The prepare SQL cannot be used. Parsing a DAG leaves that check out, because it takes time.
+        NightSkipped: A backfill of a model whose source is static.
     """
     from nightshift.spec.prepare_sql import require_prepare
 
+    if spec.source.static and trigger == "backfill":
+        raise NightSkipped(
+            f"night {interval.night}: a static source has no past: each night of a backfill would make the same model "
+            f"of today's rows. Run one night instead: nightshift run {spec.model} --night {interval.night}"
+        )
     require_prepare(spec)
     return Plan(
         spec=spec,

@@ -153,7 +153,8 @@ def run_stage(stage: str, plan: Plan, upstream: Mapping[str, Ref]) -> StageResul
         log.info("%s", outcome.message)
     else:
         log.error("%s", outcome)
-    ends = stage in ("deploy", stages_of(plan.spec)[-1])
+    skipped = isinstance(outcome, StageResult) and outcome.status == "skipped"
+    ends = skipped or stage in ("deploy", stages_of(plan.spec)[-1])
     if ends or (isinstance(outcome, NightshiftError) and not isinstance(outcome, NightSkipped)):
         _render_report(stage, plan, store, upstream, outcome)
     return outcome

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from nightshift.errors import DataError
-from nightshift.plan import Interval, Plan
-from nightshift.preprocess.prepared import HOLDOUT, LABEL, OUTSIDE, TRAIN, WINDOW, Prepared
+from nightshift.plan import Plan
+from nightshift.preprocess.axis import HOLDOUT, OUTSIDE, TRAIN
+from nightshift.preprocess.prepared import LABEL, WINDOW, Prepared
 from nightshift.spec.models import Label
 
 
@@ -104,14 +106,13 @@ def check_windows(plan: Plan, accounts: Accounts) -> None:
     Raises:
         DataError: A window has no labelled row, lacks a class, or has the same number as every label.
     """
-    _check_window(plan, accounts, TRAIN, plan.windows.train, accounts.train)
-    _check_window(plan, accounts, HOLDOUT, plan.windows.holdout, accounts.holdout)
+    _check_window(plan, accounts, "train", accounts.train)
+    _check_window(plan, accounts, "holdout", accounts.holdout)
 
 
-def _check_window(plan: Plan, accounts: Accounts, name: str, window: Interval, rows: WindowRows) -> None:
+def _check_window(plan: Plan, accounts: Accounts, name: Literal["train", "holdout"], rows: WindowRows) -> None:
     """Refuse a window that nothing can be learned or judged from."""
-    days = len(list(window.days()))
-    where = f"the {name} window {window} ({days} days)"
+    more = "give the source more rows" if plan.spec.source.static else f"make window.{name} longer"
     label = plan.spec.label
     positive = f", {rows.positives} of them positive" if label.task == "binary" else ""
     told = (
@@ -126,13 +127,13 @@ def _check_window(plan: Plan, accounts: Accounts, name: str, window: Interval, r
         )
     elif label.task == "binary" and rows.positives in (0, rows.rows):
         reason = f"only {'negatives' if rows.positives == 0 else 'positives'}"
-        hint = f"see label.positive ({label.positive}), or make window.{name} longer"
+        hint = f"see label.positive ({label.positive}), or {more}"
     elif absent := [each for each, count in zip(label.classes, rows.counts, strict=False) if not count]:
         reason = f"no row of {', '.join(absent)}"
-        hint = f"see label.classes, or make window.{name} longer"
+        hint = f"see label.classes, or {more}"
     elif rows.constant:
         reason = f"the same {label.column} in every row"
-        hint = f"see label.column ({label.column}), or make window.{name} longer"
+        hint = f"see label.column ({label.column}), or {more}"
     else:
         return
-    raise DataError(f"{where} has {reason}: {told}.", hint=hint)
+    raise DataError(f"{plan.windows.named(name)} has {reason}: {told}.", hint=hint)

@@ -12,11 +12,12 @@ from nightshift.errors import DataNotBlessed
 from nightshift.ledger import blessings
 from nightshift.ledger.blessings import Blessing, Check, WaivedBy
 from nightshift.plan import CODE_OF_STAGE, Plan, code_digest
+from nightshift.preprocess.axis import BUCKET, HOLDOUT, TIME, TRAIN
 from nightshift.preprocess.history import STATS, History, NightStats, about
 from nightshift.preprocess.label_shift import Labels, check_labels
 from nightshift.preprocess.leakage import Window, strengths
 from nightshift.preprocess.overlap import check_overlap
-from nightshift.preprocess.prepared import HOLDOUT, LABEL, TIME, TRAIN
+from nightshift.preprocess.prepared import LABEL
 from nightshift.preprocess.shift import Strength, check_past, check_strength, check_unseen
 from nightshift.preprocess.tables import parts, read
 from nightshift.shift.comparison import compare
@@ -86,7 +87,8 @@ def judge(plan: Plan, train: pa.Table, holdout: pa.Table, history: History) -> J
 
     Args:
         plan: The night.
-        train: The features, ``__time`` and ``__label`` of the training window, in any order of rows.
+        train: The features, ``__time`` and ``__label`` of the training window, in any order of rows; of a static source
+            there is no ``__time``.
         holdout: The same of the holdout.
         history: Earlier nights.
     """
@@ -108,7 +110,7 @@ def judge(plan: Plan, train: pa.Table, holdout: pa.Table, history: History) -> J
         checks += check_strength(column, both, history.strengths(column), dials, known_strong=known)
         by_day: dict[str, Summary] = {}
         for table, numbers in zip(tables, days, strict=True):
-            by_day |= _summaries(table.column(column), numbers)
+            by_day |= _summaries(table.column(column), numbers) if TIME in table.column_names else {}
         checks += _days_compared(plan, column, by_day)
         magnitudes[column] = {day: found["magnitudes"] for day, found in by_day.items() if found.get("magnitudes")}
         for night, earlier in list(history.nights.items())[:1]:
@@ -120,7 +122,8 @@ def judge(plan: Plan, train: pa.Table, holdout: pa.Table, history: History) -> J
 
 
 def _columns(plan: Plan) -> list[str]:
-    return [*dict.fromkeys((*plan.spec.features.numeric, *plan.spec.features.categorical)), TIME, LABEL]
+    axis = BUCKET if plan.spec.source.static else TIME
+    return [*dict.fromkeys((*plan.spec.features.numeric, *plan.spec.features.categorical)), axis, LABEL]
 
 
 def _labels(table: pa.Table, days: npt.NDArray[np.int64], label: Label) -> Labels:
@@ -130,9 +133,12 @@ def _labels(table: pa.Table, days: npt.NDArray[np.int64], label: Label) -> Label
 
 
 def _days(table: pa.Table) -> npt.NDArray[np.int64]:
-    """The UTC day of each row, as a number."""
+    """The UTC day of each row, as a number; rows without a time are alone, as if each had a day of its own."""
+    import numpy as np
     import pyarrow as pa
 
+    if TIME not in table.column_names:
+        return np.arange(table.num_rows)
     time = table.column(TIME)
     if pa.types.is_date(time.type):
         time = time.cast(pa.timestamp("us"))

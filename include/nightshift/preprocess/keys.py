@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from nightshift.errors import PrepareError
 from nightshift.plan import Plan
+from nightshift.preprocess.axis import HOLDOUT, TIME, TRAIN
 from nightshift.preprocess.fanout import repeated_join_keys
-from nightshift.preprocess.prepared import HOLDOUT, TIME, TRAIN, WINDOW, Prepared
+from nightshift.preprocess.prepared import WINDOW, Prepared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,7 @@ def check_keys(spark: SparkSession, plan: Plan, prepared: Prepared) -> None:
             refuse(spark, plan, by_key, count)
     raise PrepareError(
         f"{plan.spec.prepare}: the output has {', '.join(prepared.key)} at times at which the source does not.",
-        hint=f"leave the key and {plan.spec.source.time} as they are in source",
+        hint="leave the key and the time as they are in source",
     )
 
 
@@ -56,12 +57,12 @@ def _suspicious(plan: Plan, prepared: Prepared) -> bool:
     import numpy as np
 
     time, key = plan.spec.source.time, prepared.key
-    whole = (*key, time) if time not in key else key
+    whole = key if time is None or time in key else (*key, time)
     before = _hashes(prepared.source, whole)
     if exceeds(_hashes(prepared.frame, whole), before):
         return True
-    if time in key:
-        return False
+    if time is None or time in key:
+        return False  # then the key itself says on which side it is
     train, holdout = (_hashes(prepared.frame.where(f"{WINDOW} = '{name}'"), key) for name in (TRAIN, HOLDOUT))
     return len(np.intersect1d(train, holdout)) > 0
 
@@ -94,17 +95,17 @@ def _overlap(plan: Plan) -> str:
 
 
 def _by_key(plan: Plan, prepared: Prepared) -> DataFrame:
-    """One row per key: how often it goes in and comes out, and when."""
+    """One row per key: how often it goes in and comes out, and when, if rows have a time."""
     from pyspark.sql.functions import expr
 
     keys = [f"`{name}`" for name in prepared.key]
-    time = f"`{plan.spec.source.time}`"
     nothing = "CAST(NULL AS TIMESTAMP)"
+    before_time, after_time = (nothing, nothing) if plan.spec.source.static else (f"`{plan.spec.source.time}`", TIME)
     before = prepared.source.selectExpr(
-        *keys, "1 AS went_in", "0 AS came_out", f"{time} AS time_in", f"{nothing} AS time_out"
+        *keys, "1 AS went_in", "0 AS came_out", f"{before_time} AS time_in", f"{nothing} AS time_out"
     )
     after = prepared.frame.selectExpr(
-        *keys, "0 AS went_in", "1 AS came_out", f"{nothing} AS time_in", f"{TIME} AS time_out"
+        *keys, "0 AS went_in", "1 AS came_out", f"{nothing} AS time_in", f"{after_time} AS time_out"
     )
     # Spark leaves out of the query what nobody asks about, such as times that the key already has.
     sums = [f"sum({name}) AS {name}" for name in ("went_in", "came_out")]

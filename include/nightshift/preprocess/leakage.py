@@ -48,7 +48,10 @@ class Window:
 
 
 def strengths(train: Window, holdout: Window) -> tuple[float | None, float | None]:
-    """What one feature alone says, at least 0.5, in the training window and in the holdout; None where rows are few."""
+    """What one feature alone says, at least 0.5, in the training window and in the holdout; None where rows are few.
+
+    Of several classes, those with too few rows are left out; where those are others in the holdout, None of it.
+    """
     codes, other = _groups(train.column, holdout.column)
     odd = train.day % 2 == 1
     halves = [
@@ -56,11 +59,19 @@ def strengths(train: Window, holdout: Window) -> tuple[float | None, float | Non
         for fit, score in ((odd, ~odd), (~odd, odd))
     ]
     inside = [half for half in halves if half is not None]
-    across = _learned(train.task, (codes, train.labels), (other, holdout.labels))
-    return (
-        _largest(_ranked(train), sum(inside) / len(inside) if inside else None),
-        _largest(_ranked(holdout), across),
-    )
+    here = _largest(_ranked(train), sum(inside) / len(inside) if inside else None)
+    if train.task == "multiclass" and _countable(train.labels) != _countable(holdout.labels):
+        return here, None  # means over different classes cannot be held against each other
+    return here, _largest(_ranked(holdout), _learned(train.task, (codes, train.labels), (other, holdout.labels)))
+
+
+def _countable(classes: npt.NDArray[np.number]) -> list[int]:
+    """The classes of which there are enough rows, and enough others, for an AUC."""
+    import numpy as np
+
+    found, counts = np.unique(classes, return_counts=True)
+    enough: list[int] = found[np.minimum(counts, len(classes) - counts) >= FEWEST].tolist()
+    return enough
 
 
 def _largest(*values: float | None) -> float | None:

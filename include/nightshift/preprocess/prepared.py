@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nightshift.errors import PrepareError
 from nightshift.plan import Plan
+from nightshift.preprocess.axis import BUCKET, TIME, axis_of
 from nightshift.spec.label_column import label_column
 from nightshift.spec.models import ModelSpec
 from nightshift.transforms.fitting import NUMERIC_TYPES, check_types
@@ -17,10 +18,8 @@ from nightshift.transforms.fitting import NUMERIC_TYPES, check_types
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-TIME, LABEL, FEATURES = "__time", "__label", "__features"
-WINDOW = "__window"
-TRAIN, HOLDOUT, OUTSIDE = "train", "holdout", "outside"
-RESERVED = (TIME, LABEL, FEATURES, WINDOW)
+LABEL, FEATURES, WINDOW = "__label", "__features", "__window"
+RESERVED = (TIME, BUCKET, LABEL, FEATURES, WINDOW)
 
 LINE = re.compile(r"line (\d+)[, ]+(?:pos(?:ition)?) (\d+)")
 SQLSTATE = re.compile(r"\s*SQLSTATE: \w+.*$")
@@ -31,11 +30,13 @@ class Prepared:
     """Prepare's output, ready to be counted, fitted on and written.
 
     Attributes:
-        frame: Every request column (prepare's output without the label), ``__time``, ``__label`` (tinyint, for
-            regression double; null where unlabelled) and ``__window`` (train, holdout or outside).
+        frame: Every request column (prepare's output without the label), the axis (``__time``, or ``__bucket``),
+            ``__label`` (tinyint, for regression double; null where unlabelled) and ``__window`` (train, holdout or
+            outside).
         source: The rows that prepare was given.
         key: The key columns.
         columns: The request columns, in prepare's order.
+        axis: ``__time``; of a static source ``__bucket``.
         label_type: Spark SQL type of ``__label``.
     """
 
@@ -43,6 +44,7 @@ class Prepared:
     source: DataFrame
     key: tuple[str, ...]
     columns: tuple[str, ...]
+    axis: str
     label_type: str
 
 
@@ -62,13 +64,15 @@ def prepare(spark: SparkSession, plan: Plan) -> Prepared:
     _check_deterministic(spec, output)
     columns = tuple(name for name in output.columns if name != spec.label.column)
     types = {field.name: field.dataType.simpleString() for field in output.schema.fields}
+    axis = axis_of(plan, types)
     frame = output.selectExpr(
         *(_normal(name, types[name], spec) for name in columns),
-        f"`{spec.source.time}` AS {TIME}",
+        f"{axis.sql} AS {axis.name}",
         f"{label} AS {LABEL}",
-        f"{_window_sql(plan)} AS {WINDOW}",
+        f"{axis.window} AS {WINDOW}",
     )
-    return Prepared(frame, source, spec.key, columns, "DOUBLE" if spec.label.task == "regression" else "TINYINT")
+    label_type = "DOUBLE" if spec.label.task == "regression" else "TINYINT"
+    return Prepared(frame, source, spec.key, columns, axis.name, label_type)
 
 
 @contextmanager
@@ -136,7 +140,7 @@ def _check_columns(spec: ModelSpec, source: DataFrame, output: DataFrame) -> Non
             f"{spec.prepare}: the output has {', '.join(twice)} more than once.",
             hint="name the columns instead of using *, or give one of them another name with AS",
         )
-    for role, names in (("key", spec.key), ("source.time", [spec.source.time]), ("label", [spec.label.column])):
+    for role, names in (("key", spec.key), ("source.time", _time(spec)), ("label", [spec.label.column])):
         absent = [name for name in names if name not in given]
         if absent:
             raise PrepareError(
@@ -162,7 +166,7 @@ def _check_columns(spec: ModelSpec, source: DataFrame, output: DataFrame) -> Non
 def _check_unchanged_types(spec: ModelSpec, source: DataFrame, output: DataFrame) -> None:
     """Keys and times are compared with the source's, so they must still be the same thing."""
     before, after = _types(source), _types(output)
-    for name in dict.fromkeys((*spec.key, spec.source.time)):
+    for name in dict.fromkeys((*spec.key, *_time(spec))):
         if name not in before:
             raise PrepareError(
                 f"the source has no column {name}, which is part of the key or the time.",
@@ -208,19 +212,13 @@ def _normal(name: str, kind: str, spec: ModelSpec) -> str:
     return f"`{name}`"
 
 
-def _window_sql(plan: Plan) -> str:
-    windows = plan.windows
-    cases = " ".join(
-        f"WHEN `{plan.spec.source.time}` >= TIMESTAMP '{window.start.isoformat()}' "
-        f"AND `{plan.spec.source.time}` < TIMESTAMP '{window.end.isoformat()}' THEN '{name}'"
-        for name, window in ((TRAIN, windows.train), (HOLDOUT, windows.holdout))
-    )
-    return f"CASE {cases} ELSE '{OUTSIDE}' END"
-
-
 def _request(spec: ModelSpec) -> list[tuple[str, str]]:
     numeric = [(name, "numeric") for name in spec.features.numeric]
     return numeric + [(name, "categorical") for name in spec.features.categorical]
+
+
+def _time(spec: ModelSpec) -> list[str]:
+    return [] if spec.source.time is None else [spec.source.time]
 
 
 def _types(frame: DataFrame) -> Mapping[str, str]:

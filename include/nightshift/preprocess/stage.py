@@ -10,22 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataError, IntegrityError
 from nightshift.ledger import Ledger
-from nightshift.plan import Plan
+from nightshift.plan import Plan, digest_of
 from nightshift.preprocess.accounting import Accounts, check_windows, count_rows
+from nightshift.preprocess.axis import HOLDOUT, TRAIN
 from nightshift.preprocess.blessing import bless
 from nightshift.preprocess.history import earlier_nights
 from nightshift.preprocess.keys import check_keys
-from nightshift.preprocess.prepared import (
-    FEATURES,
-    HOLDOUT,
-    LABEL,
-    TIME,
-    TRAIN,
-    WINDOW,
-    Prepared,
-    computed,
-    prepare,
-)
+from nightshift.preprocess.prepared import FEATURES, LABEL, WINDOW, Prepared, computed, prepare
 from nightshift.preprocess.probe import probe_rows
 from nightshift.preprocess.tables import read
 from nightshift.preprocess.views import ROWS, days_of, register
@@ -50,9 +41,9 @@ def run(plan: Plan, io: StageIO) -> StageResult:
     """Turn validated days into training, holdout and probe tables.
 
     Publishes the tables ``train`` and ``holdout`` (labelled rows of their windows, sorted by key) and
-    ``probe`` (at most 200 rows), each with the request columns, ``__time``, ``__label`` (0, 1; the place of a class; a
-    number; null in probe) and the vector ``__features`` (float32), ``transforms.json``, the data blessing and the
-    numbers that later nights are compared with.
+    ``probe`` (at most 200 rows), each with the request columns, ``__time`` (of a static source ``__bucket``),
+    ``__label`` (0, 1; the place of a class; a number; null in probe) and the vector ``__features`` (float32),
+    ``transforms.json``, the data blessing and the numbers that later nights are compared with.
 
     Raises:
         PrepareError: The prepare SQL fails, or does what it must not do.
@@ -91,7 +82,14 @@ def _build(spark: SparkSession, plan: Plan, attempt: Attempt, rows_in: int) -> M
     finally:
         prepared.frame.unpersist()
     _write_probe(spark, prepared, transforms, attempt)
-    return {**_result(accounts, transforms, attempt), **_of_task(accounts, plan.spec.label), **_versions(spark)}
+    counts = {**_result(accounts, transforms, attempt), **_of_task(accounts, plan.spec.label)}
+    return {**counts, **_digested(plan, prepared), **_versions(spark)}
+
+
+def _digested(plan: Plan, prepared: Prepared) -> dict[str, str]:
+    """Where rows have digests: of which columns. With other columns every row is another, and so may its side be."""
+    name = plan.spec.source.row_digest
+    return {} if name is None else {"digested_columns": digest_of(sorted(set(prepared.source.columns) - {name}))}
 
 
 def _account(spark: SparkSession, plan: Plan, prepared: Prepared, rows_in: int) -> Accounts:
@@ -148,7 +146,7 @@ def _columns(prepared: Prepared, transforms: Transforms) -> list[str]:
     others = [name for name in prepared.columns if name not in prepared.key]
     return [
         *(f"`{name}`" for name in prepared.key),
-        TIME,
+        prepared.axis,
         LABEL,
         *(f"`{name}`" for name in others),
         f"{transforms.spark_columns()} AS {FEATURES}",
@@ -162,13 +160,13 @@ def _write(
     files = min(math.ceil(rows / ROWS_PER_FILE), MOST_FILES)
     spread = frame.coalesce(1) if files == 1 else frame.repartitionByRange(files, *prepared.key)
     # The time tells apart what shares a key: rows of other days, which come from anywhere in any order.
-    ordered = spread.sortWithinPartitions(*prepared.key, TIME)
+    ordered = spread.sortWithinPartitions(*prepared.key, prepared.axis)
     ordered.selectExpr(*_columns(prepared, transforms)).write.parquet(attempt.uri(name))
     attempt.adopt_spark_output(name)
 
 
 def _write_probe(spark: SparkSession, prepared: Prepared, transforms: Transforms, attempt: Attempt) -> None:
-    train = read(attempt, TRAIN, columns=[*prepared.columns, TIME])
+    train = read(attempt, TRAIN, columns=[*prepared.columns, prepared.axis])
     rows = probe_rows(train, transforms.request_columns, transforms.to_json())
     # Handed over in memory: executors on other machines do not see this one's disk.
     frame = spark.createDataFrame(rows).selectExpr("*", f"CAST(NULL AS {prepared.label_type}) AS {LABEL}")

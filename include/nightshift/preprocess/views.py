@@ -51,14 +51,15 @@ def days_of(plan: Plan, store: Store, inputs: Mapping[str, Ref]) -> list[Manifes
         DataError: There is none.
     """
     windows = plan.windows
-    names = [f"valid/{day.key}" for window in (windows.train, windows.holdout) for day in window.days()]
-    days = [store.resolve(inputs[name]) for name in names if name in inputs]
-    if not days:
+    days = dict.fromkeys(day for window in (windows.train, windows.holdout) for day in window.days())
+    names = [f"valid/{day.key}" for day in days]
+    found = [store.resolve(inputs[name]) for name in names if name in inputs]
+    if not found:
         raise DataError(
             f"no day of the windows {windows.train} and {windows.holdout} has validated data.",
             hint="source.since and source.until say which days exist; run ingest and validate for this night first",
         )
-    return days
+    return found
 
 
 def register(spark: SparkSession, store: Store, plan: Plan, days: list[Manifest], inputs: Mapping[str, Ref]) -> int:

@@ -85,7 +85,7 @@ def _example(io: StageIO, scorer: Scorer) -> dict[str, list[Any]]:
 
 
 def _params(plan: Plan, about: Mapping[str, Any]) -> dict[str, Any]:
-    windows, gates = plan.windows, plan.spec.gates
+    gates = plan.spec.gates
     return {
         **about["params"],
         "engine": about["engine"],
@@ -95,11 +95,20 @@ def _params(plan: Plan, about: Mapping[str, Any]) -> dict[str, Any]:
         "task": plan.spec.label.task,
         **({} if about["threshold"] is None else {"threshold": about["threshold"]}),
         "features": len(about["feature_names"]),
+        **_held_out(plan, about),
+        f"gates.{'minimum' if gates.decider.higher_is_better else 'maximum'}": gates.bound,
+        "gates.versus_champion.margin": gates.margins.deciding,
+    }
+
+
+def _held_out(plan: Plan, about: Mapping[str, Any]) -> dict[str, Any]:
+    split, windows = plan.spec.split, plan.windows
+    if split is not None:
+        return {"split.holdout": split.holdout, "split.key": ", ".join(plan.spec.key)}
+    return {
         "window.train": str(windows.train),
         "window.holdout": str(windows.holdout),
         "fitted_until": about["fitted_until"],
-        f"gates.{'minimum' if gates.decider.higher_is_better else 'maximum'}": gates.bound,
-        "gates.versus_champion.margin": gates.margins.deciding,
     }
 
 

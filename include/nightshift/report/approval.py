@@ -145,7 +145,9 @@ def _comparison(evaluation: Mapping[str, Any], version: int) -> Iterator[str]:
     gain = (champion.get("gains") or {}).get("deciding")
     if gain:
         value, lower, upper = (f"{gain[name]:+.4f}".replace("-", "−") for name in ("value", "lower", "upper"))
-        interval = f"{gain['confidence']:.0%} interval {lower} to {upper}, from {gain['days']} days"
+        interval = (
+            f"{gain['confidence']:.0%} interval {lower} to {upper}, from {gain['days']} {champion.get('unit', 'day')}s"
+        )
         yield f"| gain | {value}, {interval} |"
 
 

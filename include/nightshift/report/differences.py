@@ -23,6 +23,9 @@ def differences(before: Night, night: Night, manifests: tuple[Manifests, Manifes
         night: The night.
         manifests: Of the two, by stage.
     """
+    if "skipped" in (before.verdict, night.verdict):
+        yield from _changed("verdict", before.verdict, night.verdict)
+        return  # a night that had nothing to do has no numbers
     for what, was, now in (
         ("rows in", before.rows_in, night.rows_in),
         ("quarantined", before.quarantined, night.quarantined),

@@ -149,6 +149,7 @@ class Evaluation:
         verdict: How the challenger stands against the champion, in a word or two.
         gains: What the challenger gains; empty where there is nothing to compare.
         days: Days that both were judged on.
+        unit: What the intervals take for independent: day, or row.
         expected: Promotions per 30 nights like this one if nothing had changed.
         warnings: What refuses nothing, and should be looked at.
         waived_by: Who took responsibility for what failed, and why.
@@ -178,6 +179,7 @@ class Evaluation:
     verdict: str = ""
     gains: tuple[Gain, ...] = ()
     days: int | None = None
+    unit: str = "day"
     expected: float | None = None
     warnings: tuple[str, ...] = ()
     waived_by: str | None = None
@@ -219,6 +221,7 @@ class Evaluation:
             verdict=_verdict(raw),
             gains=tuple(_gains(champion.get("gains") or {}, metric)),
             days=((champion.get("gains") or {}).get("deciding") or {}).get("days"),
+            unit=champion.get("unit") or "day",
             expected=champion.get("expected_promotions_per_30"),
             warnings=tuple(raw.get("warnings") or ()),
             waived_by=_waived(raw.get("waived_by")),

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nightshift.plan import Plan
 from nightshift.report.measure import Measure
+from nightshift.spec.values import format_duration
+from nightshift.stage import OUTCOME
 
 Summary = Mapping[str, Any]
 
@@ -23,7 +26,8 @@ def counted(summary: Summary, *parts: tuple[str, str]) -> str:
 
 
 def _ingest(summary: Summary) -> str:
-    return counted(summary, ("rows_in", "rows in"), ("quarantined", "quarantined"), ("days_added", "days added"))
+    days = () if OUTCOME in summary else (("days_added", "days added"),)  # a static source has none
+    return counted(summary, ("rows_in", "rows in"), ("quarantined", "quarantined"), *days)
 
 
 def _validate(summary: Summary) -> str:
@@ -58,6 +62,20 @@ def _register(summary: Summary) -> str:
 def _deploy(summary: Summary) -> str:
     version = summary.get("champion_version")
     return f"the champion is v{version}" if version is not None else ""
+
+
+def held_out(plan: Plan) -> list[tuple[str, str]]:
+    """What was learned from, what judged it, and the label."""
+    spec, windows = plan.spec, plan.windows
+    if spec.window is not None:
+        return [
+            ("Training window", f"{windows.train}, {format_duration(spec.window.train)}"),
+            ("Holdout", f"{windows.holdout}, {format_duration(spec.window.holdout)}"),
+            ("Label", f"{spec.label.asked}, known after {format_duration(spec.label.delay)}"),
+        ]
+    share = spec.split.holdout if spec.split is not None else 0.0
+    by = ", ".join(spec.key)
+    return [("Holdout", f"{share:.0%} of a static source's rows, by a hash of {by}"), ("Label", spec.label.asked)]
 
 
 _TELL: dict[str, Callable[[Summary], str]] = {

@@ -184,7 +184,9 @@ def _verdict(
     if unblessed is not None and not moved:
         failed = ", ".join(unblessed.result["checks_failed"])
         return "failed", f"The data is not blessed, and the run left no report. Checks that fail: {failed}."
-    evaluate = stages.get("evaluate")
+    evaluate, ingest = stages.get("evaluate"), stages.get("ingest")
+    if ingest is not None and ingest.result.get("status") == "skipped":
+        return "skipped", ingest.result.get("reason")
     if evaluate is not None and evaluate.result.get("status") == "refused":
         return "refused", evaluate.result.get("reason")
     if moved and evaluate is not None:

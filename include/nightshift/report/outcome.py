@@ -61,6 +61,8 @@ def outcome_of(plan: Plan, results: Results, *, champion: int | None) -> Outcome
         result = results.get(stage)
         if isinstance(result, NightshiftError):
             return _failed(plan, stage, result, champion)
+    if "ingest" in told and told["ingest"].status == "skipped":
+        return Outcome("skipped", f"Night {plan.interval.night}: nothing to do.", told["ingest"].reason)
     return _finished(plan, told)
 
 

@@ -18,12 +18,11 @@ from nightshift.plan import STAGES
 from nightshift.report import charts
 from nightshift.report.evaluation import Evaluation, Gain, Slice
 from nightshift.report.evidence import Evidence
-from nightshift.report.facts import facts
+from nightshift.report.facts import facts, held_out
 from nightshift.report.looked_at import looked_at
 from nightshift.report.measure import plain, short_name
 from nightshift.report.pictures import pictures
 from nightshift.spec.gates import Gates
-from nightshift.spec.values import format_duration
 from nightshift.stage import StageResult
 
 if TYPE_CHECKING:
@@ -161,7 +160,8 @@ def _figures(evidence: Evidence, evaluation: Evaluation | None) -> list[Figure]:
     if evidence.days:
         last = evidence.days[-1]
         note = f"{last.quarantined:,} quarantined, {last.unlabelled:,} unlabelled"
-        made.append(Figure(f"Rows of {last.day}", f"{last.rows_in:,}", note))
+        of = "the source" if evidence.plan.spec.source.static else last.day
+        made.append(Figure(f"Rows of {of}", f"{last.rows_in:,}", note))
     total = sum(manifest.seconds for manifest in evidence.manifests.values())
     if evidence.manifests:
         slowest = max(evidence.manifests, key=lambda stage: evidence.manifests[stage].seconds)
@@ -320,19 +320,13 @@ def _totals(evidence: Evidence) -> dict[str, int | None]:
 def _facts(evidence: Evidence) -> list[tuple[str, str]]:
     """Where everything comes from, so that the night can be repeated."""
     plan, card, register = evidence.plan, evidence.card, evidence.summary("register")
-    windows = plan.windows
     rows: list[tuple[str, str | None]] = [
         ("Model version", f"v{register['model_version']}" if register.get("model_version") is not None else None),
         ("Model graph", evidence.summary("train").get("model_digest") or card.get("graph_sha256")),
         ("MLflow run", register.get("mlflow_run_id")),
         ("Champion before", _before(evidence)),
         ("Interval", str(plan.interval)),
-        ("Training window", f"{windows.train}, {format_duration(plan.spec.window.train)}"),
-        ("Holdout", f"{windows.holdout}, {format_duration(plan.spec.window.holdout)}"),
-        (
-            "Label",
-            f"{plan.spec.label.asked}, known after {format_duration(plan.spec.label.delay)}",
-        ),
+        *held_out(plan),
         ("Engine", f"{card['engine']} {card.get('engine_version', '')}".strip() if card.get("engine") else None),
         ("Run", f"{plan.run_id} ({plan.trigger}), environment {plan.env}"),
         ("Code", plan.code_version),

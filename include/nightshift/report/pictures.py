@@ -16,7 +16,7 @@ NAMES = ("days", "roc", "calibration", "scores", "confusion", "agreement", "resi
 def pictures(evidence: Evidence, evaluation: Evaluation | None) -> Mapping[str, Markup]:
     """By name; empty where there is nothing to draw."""
     made = dict.fromkeys(NAMES, Markup(""))
-    if evidence.days:
+    if evidence.days and not evidence.plan.spec.source.static:
         made["days"] = charts.days(evidence.days)
     if evaluation is not None:
         made |= _of_labels(evaluation)

@@ -89,6 +89,8 @@ def _margins(gates: Gates, metric: Metric) -> Iterator[Problem]:
 
 def holdout_is_long_enough(spec: ModelSpec) -> Iterator[Problem]:
     """With fewer days than the comparison takes, no night after the first could ever promote."""
+    if spec.window is None:
+        return
     days, least = spec.window.holdout // timedelta(days=1), spec.gates.versus_champion.least.days
     if days < least:
         yield Problem(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nightshift.spec import engines, rules, task_rules
+from nightshift.spec import engines, rules, static_rules, task_rules
 from nightshift.spec.base import SpecModel
 from nightshift.spec.compute import Compute
 from nightshift.spec.data_checks import DataChecks
@@ -34,6 +34,8 @@ from nightshift.spec.values import (
 )
 
 FileFormat = Literal["csv", "parquet"]
+BUCKETS = 10_000
+"""Into so many the hash of its key puts a row of a static source."""
 
 
 class PackageTable(SpecModel):
@@ -47,10 +49,12 @@ class PackageTable(SpecModel):
     """Path of the file inside the package: .csv, .csv.gz, .csv.zip or .parquet."""
     format: FileFormat | None = None
     """csv or parquet; taken from the file's name when not given."""
+    columns: tuple[Column, ...] = ()
+    """Names of the columns, in order, of csv files whose first line is a row and no header."""
 
     @model_validator(mode="after")
     def _file(self) -> Self:
-        reject(rules.package_file(self))
+        reject((*rules.package_file(self), *static_rules.headerless(self, self.file)))
         return self
 
 
@@ -65,27 +69,41 @@ class FilesTable(SpecModel):
     """csv or parquet; taken from the file's name when not given."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """Field separator of csv files."""
+    columns: tuple[Column, ...] = ()
+    """Names of the columns, in order, of csv files whose first line is a row and no header."""
 
     @model_validator(mode="after")
     def _uri(self) -> Self:
-        reject(rules.files_uri(self, by_day=isinstance(self, Span)))
+        by_day = isinstance(self, Span) and not self.static
+        reject((*rules.files_uri(self, by_day=by_day), *static_rules.headerless(self, self.uri)))
         return self
 
 
 class Span(SpecModel):
-    """Which rows belong to which day, and which days there are."""
+    """Which rows belong to which day, and which days there are; or that rows have no time at all."""
 
-    time: Column = Field(examples=["time_hour"])
-    """Column with the moment a row belongs to; text without a zone is read as UTC."""
+    time: Column | None = Field(default=None, examples=["time_hour"])
+    """Column with the moment a row belongs to; text without a zone is read as UTC. Only a static source has none."""
     since: UtcDay | None = None
     """First UTC day the source has; earlier days are not expected."""
     until: UtcDay | None = None
     """First UTC day the source no longer has; later nights end skipped."""
+    static: bool = False
+    """Rows have no time: every night reads all of them, and split says which are held out; see docs/data.md."""
+    row_digest: Column | None = Field(default=None, examples=["row"])
+    """Name of a column to be added to a static source: a digest of the row's values, for key, where rows have none."""
 
     @model_validator(mode="after")
     def _span(self) -> Self:
-        reject(rules.span(self))
+        reject((*rules.span(self), *static_rules.source(self)))
         return self
+
+    @property
+    def moment(self) -> str:
+        """The time column of a source that has one: a loaded spec's source has, or is static."""
+        if self.time is None:
+            raise ValueError("a static source has no time column")
+        return self.time
 
 
 class PackageSource(Span, PackageTable):
@@ -213,6 +231,18 @@ class Window(SpecModel):
         return value
 
 
+class Split(SpecModel):
+    """Which rows of a static source are held out: a hash of the key decides, for ever."""
+
+    holdout: Annotated[float, Field(ge=0.01, le=0.9)] = Field(examples=[0.2])
+    """Share of the rows that judge the model and that it never learns from."""
+
+    @property
+    def first_trained(self) -> int:
+        """The first bucket of rows that a model learns from; those of the buckets below are held out."""
+        return round(self.holdout * BUCKETS)
+
+
 class Training(SpecModel):
     """How the model is learned."""
 
@@ -284,8 +314,10 @@ class ModelSpec(SpecModel):
     """What is learned."""
     features: Features = Field(examples=[{"numeric": ["dep_delay"], "categorical": ["carrier"]}])
     """What it is learned from: columns of prepare's result."""
-    window: Window = Field(examples=[{"train": "60d", "holdout": "14d"}])
-    """How much history a night uses."""
+    window: Window | None = Field(default=None, examples=[{"train": "60d", "holdout": "14d"}])
+    """How much history a night uses; every source has one but a static source."""
+    split: Split | None = Field(default=None, examples=[{"holdout": 0.2}])
+    """What a static source has instead of window."""
     training: Training = Field(examples=[{"engine": "xgboost"}])
     """How it is learned."""
     gates: Gates = Field(examples=[{"minimum": 0.8}])

@@ -171,7 +171,8 @@ def _needed(outputs: list[str], spec: ModelSpec) -> Iterator[Problem]:
 
 def _columns_of(spec: ModelSpec) -> Iterator[tuple[YamlPath, str]]:
     """The columns that the stages take from the result, with their places in the YAML."""
-    yield ("source", "time"), spec.source.time
+    if spec.source.time is not None:
+        yield ("source", "time"), spec.source.time
     yield ("label", "column"), spec.label.column
     if spec.gates.fairness is not None:
         yield ("gates", "fairness", "attribute"), spec.gates.fairness.attribute

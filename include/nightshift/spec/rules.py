@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from nightshift.spec import gate_rules, task_rules
+from nightshift.spec import gate_rules, static_rules, task_rules
 from nightshift.spec.problem import Problem, did_you_mean, nearest, path_text
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _codes(uri: str, by_day: bool) -> Iterator[Problem]:
         yield Problem(f"{wrong[0]} is not a code of the day.", ("uri",), allowed=f"{', '.join(DAY_CODES)}; %% for %")
     elif wrong:
         yield Problem(
-            f"{uri!r} depends on the day ({wrong[0]}), but a side table is read whole on every night.",
+            f"{uri!r} depends on the day ({wrong[0]}), but side tables and static sources are read whole each night.",
             ("uri",),
             hint="use globs (*), or %% for a % in a name",
         )
@@ -374,5 +374,6 @@ BETWEEN_SECTIONS = (
     (label_shift_is_about_the_label, {"data_checks", "label"}),
     *task_rules.BETWEEN_SECTIONS,
     *gate_rules.BETWEEN_SECTIONS,
+    *static_rules.BETWEEN_SECTIONS,
     (emr_reads_no_local_disk, {"compute", "source", "tables"}),
 )

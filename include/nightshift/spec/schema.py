@@ -31,7 +31,17 @@ def json_schema() -> Schema:
     _describe_keys(generated)
     schema = _draft_7(generated)
     del schema["properties"][FILLED_IN_BY_LOADER]
+    _require_one(schema, ("window", "split"))
     return {"$schema": DRAFT, "title": "Nightshift model spec", **schema}
+
+
+def _require_one(schema: Schema, keys: tuple[str, ...]) -> None:
+    """Of these optional sections, every file has exactly one, and none of them may be empty."""
+    for key in keys:
+        section = schema["properties"][key]
+        [section["$ref"]] = [choice["$ref"] for choice in section.pop("anyOf") if "$ref" in choice]
+        del section["default"]
+    schema["oneOf"] = [{"required": [key]} for key in keys]
 
 
 def schema_text() -> str:

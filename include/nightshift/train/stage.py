@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from nightshift.model.graph import build_graph
+from nightshift.model.reach import Reach, in_card, reach_of
 from nightshift.model.scores import REFERENCE, to_column
 from nightshift.plan import (
     CODE_OF_SPARK,
@@ -87,7 +88,8 @@ def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt, engine: E
         attempt.put(name, data)
     attempt.put("graph.onnx", graph)
     attempt.put_table("reference", pa.table({REFERENCE: to_column(fitted.scores)}))
-    attempt.put("model.json", canonical_json(_model_card(plan, transforms, fitted, digest)))
+    reach = reach_of(plan, given.result.get("digested_columns"))
+    attempt.put("model.json", canonical_json(_model_card(plan, transforms, fitted, digest, reach)))
     return {
         "engine": training.engine,
         "task": plan.spec.label.task,
@@ -95,14 +97,14 @@ def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt, engine: E
         "size": fitted.size,
         "train_rows": window.rows,
         "features": window.width,
-        "fitted_until": plan.windows.train.end.isoformat(),
+        **in_card(reach),
         "threshold": fitted.threshold,
         "model_digest": digest,
         "train_seconds": round(fitted.seconds, 3),
     }
 
 
-def _model_card(plan: Plan, transforms: Transforms, fitted: Fitted, digest: str) -> dict[str, Any]:
+def _model_card(plan: Plan, transforms: Transforms, fitted: Fitted, digest: str, reach: Reach) -> dict[str, Any]:
     """What ``model.json`` says: how the model was made and what it takes. Nothing of the clock is in it."""
     training, window = plan.spec.training, plan.windows.train
     return {
@@ -114,8 +116,8 @@ def _model_card(plan: Plan, transforms: Transforms, fitted: Fitted, digest: str)
         "threads": plan.threads,
         "workers": training.workers,
         "threshold": fitted.threshold,
-        "fitted_until": window.end.isoformat(),
-        "train_window": [window.start.isoformat(), window.end.isoformat()],
+        **in_card(reach),
+        "train_window": None if plan.spec.split else [window.start.isoformat(), window.end.isoformat()],
         "feature_names": list(transforms.feature_names),
         "request": [list(column) for column in transforms.request_columns],
         "label": plan.spec.label.model_dump(mode="json"),

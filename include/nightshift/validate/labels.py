@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nightshift.errors import ValidationFailed
-from nightshift.plan import Interval, Plan
+from nightshift.plan import EVER, Interval, Plan
 from nightshift.spec.models import Label
 from nightshift.validate.statistics import counted_of
 
@@ -31,10 +31,9 @@ def unknown_labels(plan: Plan, day: Interval, counts: Mapping[str, Any]) -> str 
 
 
 def window_labels(plan: Plan, days: Mapping[Interval, Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """Labels of the training and the holdout window: days, labelled, unlabelled, and by task positives or classes."""
-    windows = {"train": plan.windows.train, "holdout": plan.windows.holdout}
+    """Labels of each window that days tell apart: days, labelled, unlabelled, and by task positives or classes."""
     sums: dict[str, dict[str, int]] = {}
-    for name, window in windows.items():
+    for name, window in plan.windows.by_time.items():
         inside = [result for day, result in days.items() if day.start in window]
         sums[name] = {
             "days": len(inside),
@@ -57,8 +56,11 @@ def require_labels(plan: Plan, sums: Mapping[str, Mapping[str, int]]) -> list[st
         ValidationFailed: A window has no days, no labels, or lacks a class.
     """
     problems, warnings = [], []
-    for name, window in (("train", plan.windows.train), ("holdout", plan.windows.holdout)):
-        problem = _problem(f"the {name} window {window}", sums[name], plan.spec.label)
+    for name, window in plan.windows.by_time.items():
+        title, place = f"the {name} window {window}", f" in {sums[name]['days']} days"
+        if window == EVER:
+            title, place = "the source", ""
+        problem = _problem(title, place, sums[name], plan.spec.label)
         problems += [problem] if problem else []
         wanted = len(list(window.days()))
         if sums[name]["days"] < wanted:
@@ -71,13 +73,13 @@ def require_labels(plan: Plan, sums: Mapping[str, Mapping[str, int]]) -> list[st
     return warnings
 
 
-def _problem(title: str, labels: Mapping[str, int], label: Label) -> str | None:
+def _problem(title: str, place: str, labels: Mapping[str, int], label: Label) -> str | None:
     labelled = labels["labelled"]
     if not labels["days"]:
         return f"{title} has no days: the source begins later (source.since)"
     if not labelled:
-        return f"{title} has no labelled row in {labels['days']} days"
-    told = f"{labelled:,} rows in {labels['days']} days"
+        return f"{title} has no labelled row{place}"
+    told = f"{labelled:,} rows{place}"
     if label.task == "binary" and labels["positives"] in (0, labelled):
         only = "negative" if labels["positives"] == 0 else "positive"
         return f"{title} has only {only} labels: {told}, label.positive is {label.positive!r}"

@@ -171,7 +171,7 @@ class Night:
         verdict.check_budget(spec.quarantine.max_fraction)
         self.judged.append(day.key)
         self.warnings += [f"{day.key}: {warning}" for warning in verdict.warnings]
-        if judgement is not None and (verdict.problems or day == self.plan.interval):
+        if judgement is not None and (verdict.problems or day == self.plan.own):
             self.documents = verdict.documents = self._page(judgement, day.key)
         if verdict.problems:
             self._reject(day, verdict)
@@ -261,17 +261,17 @@ class Night:
 
     def _own_documents(self) -> Mapping[str, bytes]:
         """The page of the night's own day, where the day itself was judged on another night."""
-        if self._suite is None or self.plan.interval not in self.raw:
+        if self._suite is None or self.plan.own not in self.raw:
             return {}
-        rows = self.io.store.read_table(self.raw[self.plan.interval], "rows")
-        return self._page(self._suite.judge(rows), self.plan.interval.key)
+        rows = self.io.store.read_table(self.raw[self.plan.own], "rows")
+        return self._page(self._suite.judge(rows), self.plan.own.key)
 
     def _page(self, judgement: Judgement, day: str) -> Mapping[str, bytes]:
         return {PAGE: render(judgement.result, model=self.plan.model, day=day)}
 
     def _verdict(self, totals: Mapping[str, int], labels: Mapping[str, Any]) -> bytes:
         """The night's ``verdict.json``: sums over the window, and every expectation over all days and on the own."""
-        own = self.valid[self.plan.interval].result["expectations"] if self.plan.interval in self.valid else []
+        own = self.valid[self.plan.own].result["expectations"] if self.plan.own in self.valid else []
         window: dict[str, dict[str, Any]] = {}
         for manifest in self.valid.values():
             for counts in manifest.result["expectations"]:

@@ -229,3 +229,10 @@ def test_what_is_too_good_is_said_once(gain: float, value: float, warned: int) -
     both = judge({**GOOD, "roc_auc": 0.999}, BASELINES, met(surely(0.06, 0.001)), AUC).warnings
     assert len(both) == 1
     assert "in one step" in both[0]
+
+
+def test_rows_without_a_day_are_told_without_days() -> None:
+    deciding = surely(0.01, 0.002)
+    of_days, of_rows = (told(met(deciding, unit=unit))["champion"][3] for unit in ("day", "row"))
+    assert "on the same 12,345 rows of 14 days (" in of_days
+    assert "on the same 12,345 rows (" in of_rows

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
+from nightshift.evaluate.comparison import compare_scores
 from nightshift.evaluate.paired import (
     Difference,
     auc_gain,
@@ -19,6 +22,8 @@ from nightshift.evaluate.paired import (
     mean_gain,
     placements,
 )
+from nightshift.evaluate.tasks.binary import Binary
+from nightshift.spec.gates import Gates
 
 Array = np.ndarray[Any, Any]
 # Few values, so that ties are common.
@@ -258,3 +263,21 @@ def test_standings_are_ordered(value: float, error: float, days: int, margin: fl
     assert order.index(more.standing(margin)) >= order.index(here.standing(margin))
     assert order.index(here.standing(margin + 0.01)) >= order.index(here.standing(margin))
     assert 0 <= here.share_above(-margin) <= 1
+
+
+def test_rows_of_a_static_source_count_each_for_itself() -> None:
+    """They have no ``__time``; each is as good as a day of its own, and the verdict says what was independent."""
+    chance = np.random.default_rng(3)
+    labels = chance.integers(0, 2, 400)
+    ours, theirs = (np.clip(labels * 0.4 + chance.random(400) * 0.6, 0.01, 0.99) for _ in range(2))
+    rows = pa.table({"__bucket": chance.integers(0, 2500, 400), "__label": labels})
+    found = compare_scores(rows, ours, theirs, Gates(minimum=0.5), Binary(), version=1)
+    assert found.gains is not None
+    assert (found.unit, found.gains.deciding.days) == ("row", 400)
+    assert found.gains.deciding == auc_gain(labels, ours, theirs, np.arange(400), confidence=0.95)
+    dated = rows.append_column(
+        "__time", pa.array([datetime(2024, 3, 1 + place % 20, tzinfo=UTC) for place in range(400)])
+    )
+    again = compare_scores(dated, ours, theirs, Gates(minimum=0.5), Binary(), version=1)
+    assert again.gains is not None
+    assert (again.unit, again.gains.deciding.days) == ("day", 20)

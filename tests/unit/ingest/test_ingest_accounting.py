@@ -107,6 +107,6 @@ def test_the_first_bad_row_of_each_kind_is_named():
         "1 × at is empty (first: row 4, value 'None')",
         "1 × at is no moment in time (first: row 3, value 'x')",
         "1 × at lies on 2024-05-01, which is not a day of this file (first: row 6",
-        "1 × wrong number of fields (first: row 5 has 1, the header has 3)",
+        "1 × wrong number of fields (first: row 5 has 1, there are 3 columns)",
     ):
         assert part in caught.value.message

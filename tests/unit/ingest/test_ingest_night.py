@@ -63,7 +63,7 @@ def test_rows_that_name_no_day_are_booked_to_the_nights_own_day_once(lab, four_d
 
     rows = [(row["source_row"], row["reason"]) for row in lab.quarantine("2024-03-04")]
     assert rows == [
-        (14, "has 3 fields, the header has 5"),
+        (14, "has 3 fields, not 5"),
         (13, "at is empty"),
         (12, "at is no moment in time"),
         (15, "at is no moment in time"),
@@ -103,7 +103,7 @@ def test_too_many_unusable_rows_stop_the_night(lab, four_days: Text):
     assert caught.value.message == (
         "data/rides.csv: 2 of 10 rows cannot be used (20.00%; quarantine.max_fraction allows 10.00%): "
         "1 × at is no moment in time (first: row 10, value 'soon'); "
-        "1 × wrong number of fields (first: row 11 has 2, the header has 5)."
+        "1 × wrong number of fields (first: row 11 has 2, there are 5 columns)."
     )
     assert lab.published() == []
 

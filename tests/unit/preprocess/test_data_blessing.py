@@ -21,9 +21,10 @@ from nightshift.errors import DataNotBlessed
 from nightshift.ledger import blessings
 from nightshift.ledger.blessings import Check, WaivedBy
 from nightshift.plan import Plan
+from nightshift.preprocess.axis import TIME
 from nightshift.preprocess.blessing import bless, condense, judge
 from nightshift.preprocess.history import STATS, History, NightStats, earlier_nights
-from nightshift.preprocess.prepared import LABEL, TIME
+from nightshift.preprocess.prepared import LABEL
 from nightshift.storage import Manifest, Store
 
 NIGHT = date(2013, 7, 15)

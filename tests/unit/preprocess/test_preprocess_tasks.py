@@ -144,3 +144,15 @@ def test_the_distance_of_numbers_does_not_know_their_unit(
         return float(only(check_labels(train, there, [], DataChecks(), MINUTES)).value)
 
     assert moved(unit) == pytest.approx(moved(1.0), rel=1e-3, abs=1e-3)
+
+
+def test_means_over_different_classes_are_not_held_against_each_other() -> None:
+    chance = np.random.default_rng(4)
+    labels = chance.integers(0, 4, ROWS)
+    values = chance.normal(size=ROWS) + 3 * (labels == 0)  # strong for one class, noise for the others
+    few = np.where(labels == 0, chance.random(ROWS) < 1, chance.random(ROWS) < 0.2)
+    train, holdout = window(values, labels, "multiclass"), window(values[few], labels[few], "multiclass")
+    inside, outside = strengths(train, holdout)
+    assert inside is not None
+    assert outside is None
+    assert strengths(train, train)[1] is not None

@@ -103,3 +103,15 @@ def test_a_plan_that_cannot_be_read_any_more_spoils_nothing(early: PublishedNigh
 def test_a_night_that_is_not_there(early: PublishedNight) -> None:
     with pytest.raises(DataError, match="flight_delays has no such night in storage; nights there are: 2013-06-26"):
         explain(early.store, "flight_delays", "2013-01-01")
+
+
+def test_a_night_with_nothing_to_do_is_compared_by_its_verdict_alone(nights_: list[PublishedNight]) -> None:
+    last = nights_[-1]
+    interval = "2013-06-28"
+    last.store.attempt("ingest", interval).publish(
+        stage_key="k", code="c", result={"status": "skipped", "reason": "Nothing has changed since night 2013-06-28."}
+    )
+    told = explain(last.store, "flight_delays", interval)
+    assert (told.night.verdict, told.before) == ("skipped", "2013-06-28")
+    assert told.changes == ("verdict: refused -> skipped",)
+    assert told.undo == "Nothing was moved, so there is nothing to undo."

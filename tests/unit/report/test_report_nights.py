@@ -9,9 +9,11 @@ from tests.fakes.published_night import PublishedNight, plan_of
 
 from nightshift.errors import StorageError, ValidationFailed
 from nightshift.ledger.blessings import keep_failed
+from nightshift.plan import Plan
 from nightshift.report import render_run
 from nightshift.report.nights import lineage, night_of, nights, page_of, page_uri
-from nightshift.storage import Store
+from nightshift.stage import StageResult
+from nightshift.storage import Ref, Store
 
 
 def test_three_nights(nights_: list[PublishedNight]) -> None:
@@ -121,3 +123,24 @@ def test_what_was_registered_from_an_older_evaluation_does_not_count(nights_: li
 def test_the_night_is_the_day_after_the_interval() -> None:
     assert night_of("2013-06-30") == "2013-07-01"
     assert night_of("20130630T000000Z--20130702T000000Z") == "20130630T000000Z--20130702T000000Z"
+
+
+def test_a_night_with_nothing_to_do_is_skipped_with_or_without_its_report(early: PublishedNight) -> None:
+    """Of a static source: ingest found nothing new, and the stages after it never ran."""
+    plan, reason = early.plan, "Nothing has changed since night 2013-06-25."
+    attempt = early.store.attempt("ingest", plan.interval.key)
+    attempt.publish(stage_key="k", code="c", result={"status": "skipped", "reason": reason})
+    (found,) = nights(early.store)
+    assert (found.verdict, found.reason) == ("skipped", reason)
+
+    skipped = StageResult("ingest", "skipped", attempt_ref(early.store, plan), False, {}, reason)
+    render_run(plan, early.store, {"ingest": skipped})
+
+    (again,) = nights(early.store)
+    assert (again.verdict, again.reason) == ("skipped", reason)
+
+
+def attempt_ref(store: Store, plan: Plan) -> Ref:
+    found = store.latest("ingest", plan.interval.key)
+    assert found is not None
+    return found.ref

@@ -150,6 +150,7 @@ def documented() -> dict[str, dict[str, Any]]:
         "label",
         "features",
         "window",
+        "split",
         "training",
         "gates",
         "deploy",

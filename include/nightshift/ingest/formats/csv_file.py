@@ -1,10 +1,11 @@
-"""Reading csv: UTF-8 text with a header line. Every record is accounted for."""
+"""Reading csv: UTF-8 text, with a header line or with columns that are named elsewhere. Every record counts."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import SourceError
@@ -20,7 +21,9 @@ KEPT_TEXT = 4096
 _BOM = codecs.BOM_UTF8
 
 
-def read_csv(data: bytes, name: str, *, delimiter: str = ",", block: int = BLOCK) -> FileRows:
+def read_csv(
+    data: bytes, name: str, *, delimiter: str = ",", block: int = BLOCK, columns: Sequence[str] = ()
+) -> FileRows:
     """All records of a csv file; fields stay text, so that types can be decided over whole files.
 
     Args:
@@ -28,6 +31,7 @@ def read_csv(data: bytes, name: str, *, delimiter: str = ",", block: int = BLOCK
         name: The file's name, for messages.
         delimiter: Field separator.
         block: Longest record in bytes.
+        columns: Names of the columns, if the first record is a row and no header.
 
     Raises:
         SourceError: Not UTF-8, NUL bytes, a record that is too long, or an unusable header.
@@ -36,7 +40,7 @@ def read_csv(data: bytes, name: str, *, delimiter: str = ",", block: int = BLOCK
     import pyarrow.csv
 
     _require_text(data, name)
-    header = _header(data, name, delimiter)
+    header = _no_header(data, name, delimiter, columns) if columns else _header(data, name, delimiter)
     ragged: list[RaggedRow] = []
 
     def set_aside(row: Any) -> str:
@@ -47,7 +51,9 @@ def read_csv(data: bytes, name: str, *, delimiter: str = ",", block: int = BLOCK
         table = pyarrow.csv.read_csv(
             pa.BufferReader(data),
             # Threads would lose the row numbers.
-            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=min(block, max(len(data), 64))),
+            read_options=pyarrow.csv.ReadOptions(
+                use_threads=False, block_size=min(block, max(len(data), 64)), column_names=list(columns) or None
+            ),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=delimiter, newlines_in_values=True, invalid_row_handler=set_aside
             ),
@@ -60,16 +66,16 @@ def read_csv(data: bytes, name: str, *, delimiter: str = ",", block: int = BLOCK
         )
     except pa.ArrowInvalid as error:
         raise _unparsable(error, name, block) from error
-    return FileRows(name, table, _numbers(table.num_rows, ragged), tuple(ragged))
+    return FileRows(name, table, _numbers(table.num_rows, ragged, first=1 if columns else 2), tuple(ragged))
 
 
-def _numbers(rows: int, ragged: list[RaggedRow]) -> pa.Array:
-    """Numbers of the whole rows: all from 2 on that no ragged record has."""
+def _numbers(rows: int, ragged: list[RaggedRow], *, first: int) -> pa.Array:
+    """Numbers of the whole rows: all from the first on that no ragged record has."""
     import numpy as np
     import pyarrow as pa
 
-    every = np.arange(2, rows + len(ragged) + 2, dtype=np.int64)
-    return pa.array(np.delete(every, [row.number - 2 for row in ragged]) if ragged else every)
+    every = np.arange(first, rows + len(ragged) + first, dtype=np.int64)
+    return pa.array(np.delete(every, [row.number - first for row in ragged]) if ragged else every)
 
 
 def _require_text(data: bytes, name: str) -> None:
@@ -103,12 +109,28 @@ def _line(data: bytes, offset: int) -> int:
     return data.count(b"\n", 0, offset) + 1
 
 
-def _header(data: bytes, name: str, delimiter: str) -> list[str]:
+def _no_header(data: bytes, name: str, delimiter: str, columns: Sequence[str]) -> list[str]:
+    """The columns; raises SourceError: the first record is a header after all, with some of their names."""
+    first = {field.strip().lower() for field in _first_record(data, name, delimiter)}
+    shared = [column for column in columns if column.lower() in first]
+    if shared:
+        raise SourceError(
+            f"{name}, line 1: {', '.join(shared[:3])}: this is a header, and columns in the spec says there is none.",
+            hint="drop columns from the model spec: a header names the columns",
+        )
+    return list(columns)
+
+
+def _first_record(data: bytes, name: str, delimiter: str) -> list[str]:
     text = data[: 1 << 20].removeprefix(_BOM).decode("utf-8", errors="ignore")
     try:
-        header = next((record for record in csv.reader(io.StringIO(text), delimiter=delimiter) if record), [])
+        return next((record for record in csv.reader(io.StringIO(text), delimiter=delimiter) if record), [])
     except csv.Error as error:
-        raise SourceError(f"{name}, line 1: the header cannot be read: {error}.") from error
+        raise SourceError(f"{name}, line 1: it cannot be read: {error}.") from error
+
+
+def _header(data: bytes, name: str, delimiter: str) -> list[str]:
+    header = _first_record(data, name, delimiter)
     if not header:
         raise SourceError(f"{name} holds no header line.", hint="the first line must name the columns")
     return require_names(header, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -32,8 +33,8 @@ class FileRows:
         name: The file's name, for messages.
         table: Its rows. Columns of csv are text, with null for an empty field; columns of parquet have types.
         numbers: Number of each row in the file: int64, as long as the table. The first record has number 1;
-            in csv that is the header.
-        ragged: Records that have another number of fields than the header.
+            in csv that is the header, if it has one.
+        ragged: Records that have another number of fields than there are columns.
     """
 
     name: str
@@ -64,7 +65,9 @@ def format_of(name: str, declared: Format | None = None) -> Format:
     )
 
 
-def read_rows(data: bytes, name: str, *, declared: Format | None = None, delimiter: str = ",") -> FileRows:
+def read_rows(
+    data: bytes, name: str, *, declared: Format | None = None, delimiter: str = ",", columns: Sequence[str] = ()
+) -> FileRows:
     """Read one file's bytes.
 
     Args:
@@ -72,6 +75,7 @@ def read_rows(data: bytes, name: str, *, declared: Format | None = None, delimit
         name: The file's name, for its ending and for messages.
         declared: Its format, where the name does not tell.
         delimiter: Field separator of csv.
+        columns: Names of the columns of a csv file without a header.
 
     Raises:
         SourceError: It is empty, damaged, not UTF-8, or has an unusable header.
@@ -85,4 +89,6 @@ def read_rows(data: bytes, name: str, *, declared: Format | None = None, delimit
     expanded = expand(data, name)
     if not expanded:
         raise SourceError(f"{name} is empty: it expands to 0 bytes.")
-    return read_csv(expanded, name, delimiter=delimiter) if kind == "csv" else read_parquet(expanded, name)
+    if kind == "csv":
+        return read_csv(expanded, name, delimiter=delimiter, columns=columns)
+    return read_parquet(expanded, name)

@@ -42,6 +42,7 @@ class Files:
     dated: bool
     format: Format | None
     delimiter: str
+    columns: tuple[str, ...] = ()
     _listed: dict[str, tuple[list[str], list[dict[str, Any]]]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -49,7 +50,7 @@ class Files:
         """The files of a section, whose URI the spec has checked."""
         root, path = _split(section.uri)
         dated = any(match[1] != "%" for match in _CODE.finditer(path))
-        return cls(section.uri, root, path, dated, section.format, section.delimiter)
+        return cls(section.uri, root, path, dated, section.format, section.delimiter, section.columns)
 
     def looked_for(self, day: date | None) -> str:
         return self._shown(self._expand(day)) if self.dated else self.pattern
@@ -79,7 +80,7 @@ class Files:
         stamp = answer.meta["e_tag"] or answer.meta["last_modified"].isoformat()
         if f"{answer.meta['size']}:{stamp}" != file.fingerprint:
             raise StorageError(f"{file.name} was changed while it was read.", hint="the next try reads it anew")
-        return read_rows(data, file.name, declared=self.format, delimiter=self.delimiter)
+        return read_rows(data, file.name, declared=self.format, delimiter=self.delimiter, columns=self.columns)
 
     @cached_property
     def _store(self) -> ObjectStore:

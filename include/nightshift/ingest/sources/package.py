@@ -25,11 +25,12 @@ class Package:
     package: str
     file: str
     format: Format | None
+    columns: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, section: PackageTable) -> Package:
         """The file of a section, whose path the spec has checked."""
-        return cls(section.package, section.file, section.format)
+        return cls(section.package, section.file, section.format, section.columns)
 
     def looked_for(self, day: date | None) -> str:
         return f"{self.file} in package {self.package}"
@@ -48,7 +49,7 @@ class Package:
             data = Path(file.location).read_bytes()
         except OSError as error:
             raise SourceError(f"{file.name} cannot be read: {error}.") from error
-        return read_rows(data, file.name, declared=self.format)
+        return read_rows(data, file.name, declared=self.format, columns=self.columns)
 
     def _path(self) -> Path:
         folder = self._folder()

@@ -1,0 +1,2 @@
+-- The pixels as they are: one row in, one row out.
+SELECT * FROM source
