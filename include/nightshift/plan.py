@@ -30,6 +30,7 @@ _SPEC = (
     "spec/data_checks.py",
     "spec/label_rule.py",
     "spec/models.py",
+    "spec/search.py",
     "spec/transform_kinds.py",
     "spec/values.py",
 )
@@ -46,6 +47,9 @@ CODE_OF_STAGE: dict[str, tuple[str, ...]] = {
 # Counts only where Spark trains: elsewhere a new Spark must not train anything again.
 CODE_OF_SPARK = ("spark", "java.py")
 LIBRARIES_OF_SPARK = ("pyspark", "pyarrow")
+# Count only where a search is asked for: what decides, and what proposes and judges.
+SPEC_OF_SEARCH = ("gates",)
+LIBRARIES_OF_SEARCH = ("optuna", "scikit-learn")
 # A new version of one of these may give another result from the same inputs.
 LIBRARIES_OF_STAGE: dict[str, tuple[str, ...]] = {
     "ingest": ("pyarrow",),

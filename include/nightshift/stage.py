@@ -125,7 +125,7 @@ def once(
         Overtaken: Another attempt, with another key, published first.
         StorageError: The store failed; another try finds out what is there.
     """
-    key = plan.stage_key(stage, {**{name: ref.digest for name, ref in inputs.items()}, **(also or {})})
+    key = key_of(plan, stage, inputs, also=also)
     # The attempt remembers the newest version first, so nothing can be published unseen while we look.
     attempt = io.store.attempt(stage, plan.interval.key, began=io.began)
     found = io.store.find(stage, plan.interval.key, key)
@@ -134,3 +134,8 @@ def once(
     result = {**(made := build(attempt)), **_conclusion(plan, io, stage, made)}
     manifest = attempt.publish(stage_key=key, code=code_digest(CODE_OF_STAGE[stage]), inputs=inputs, result=result)
     return StageResult.of(manifest, reused=False)
+
+
+def key_of(plan: Plan, stage: str, inputs: Mapping[str, Ref], *, also: Mapping[str, str] | None = None) -> str:
+    """The stage key that ``once`` publishes a result under; arguments as there."""
+    return plan.stage_key(stage, {**{name: ref.digest for name, ref in inputs.items()}, **(also or {})})

@@ -87,6 +87,52 @@ def test_a_version_says_where_everything_came_from(tmp_path: Path, uri: str) -> 
     assert registration["parity"]["probe"]["rows"] == 3
 
 
+def test_a_search_is_nested_runs_and_a_retry_makes_no_more(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    search = {"trials": 4, "folds": 2, "params": {"max_depth": [1, 4]}}
+    night = judged(tmp_path, training={"engine": "xgboost", "params": {"n_estimators": 8}, "search": search})
+
+    ends = mlflow.MlflowClient.set_terminated
+    calls = iter(range(10))
+
+    def fails_the_second_time(*args: Any, **options: Any) -> None:
+        if next(calls) == 1:
+            raise StorageError("killed within the second trial")
+        ends(*args, **options)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(mlflow.MlflowClient, "set_terminated", fails_the_second_time)
+        with pytest.raises(StorageError, match="killed"):
+            registered(night)
+    _, result = registered(night)
+
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name(NAME)
+    below = client.search_runs(
+        [experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{result.summary['mlflow_run_id']}'"
+    )
+    study = json.loads(night.store.read(night.io.given("train"), "search.json"))
+    by_number = {int(run.data.tags["nightshift.trial"]): run for run in below}
+    assert len(below) == 4
+    assert sorted(by_number) == [1, 2, 3, 4]
+    for one in study["trials"]:
+        run = by_number[one["number"] + 1]
+        assert run.info.status == "FINISHED"
+        assert run.data.params == {name: str(value) for name, value in one["params"].items()} | {"engine": "xgboost"}
+        assert run.data.metrics["roc_auc"] == one["mean"]
+        history = client.get_metric_history(run.info.run_id, "fold_roc_auc")
+        assert [point.value for point in sorted(history, key=lambda point: point.step)] == one["values"]
+    assert [n for n, run in by_number.items() if run.data.tags["nightshift.trial.best"] == "true"] == [
+        study["best"] + 1
+    ]
+    params = client.get_run(result.summary["mlflow_run_id"]).data.params
+    assert (params["search.trials"], params["search.metric"]) == ("4", "roc_auc")
+    assert params["max_depth"] == str(study["trials"][study["best"]]["params"]["max_depth"])
+
+
 def test_the_registered_bytes_are_the_judged_ones(tmp_path: Path, uri: str) -> None:
     import mlflow.artifacts
 

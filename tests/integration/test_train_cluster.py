@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from tests.fakes.spark_cluster import SparkCluster, spark_cluster
-from tests.fakes.training_window import PARAMS, given, rows_of
+from tests.fakes.training_window import PARAMS, given, plan_of, rows_of
 
 from nightshift.plan import Plan
 from nightshift.stage import StageIO
@@ -117,6 +119,27 @@ def test_the_model_is_that_of_a_local_spark(
     assert there["status"] == "succeeded", there
     assert there["summary"]["model_digest"] == here.summary["model_digest"]
     assert there["summary"]["threshold"] == here.summary["threshold"]
+
+
+def test_trials_of_a_search_run_on_the_slots_and_say_what_threads_say(
+    cluster: SparkCluster, submit: Callable[[Plan, StageIO, SparkCluster], Job], tmp_path: Path
+) -> None:
+    search = {"trials": 6, "folds": 2, "parallel": 2, "params": {"max_depth": [2, 6], "reg_lambda": [0, 5]}}
+    options: dict[str, Any] = {"params": {"n_estimators": 20}, "search": search}
+    [first, *_] = plan_of(tmp_path / "any", **options).windows.train.days()
+    rows = rows_of(7 * 24 * 40)
+    times = [first.start + timedelta(hours=number // 40) for number in range(len(rows))]
+    rows = rows.append_column("__time", pa.array(times, pa.timestamp("us", tz="UTC")))
+
+    there = submit(*given(tmp_path / "cluster-night", rows, **options), cluster)
+    result = there.result()
+    here = run(*given(tmp_path / "local-night", rows, **options))
+
+    assert result["status"] == "succeeded", result
+    assert "search: trials are tasks of Spark" in there.text
+    assert "search: trial 6 of 6: roc_auc" in there.text
+    names = ("search", "model_digest", "threshold")
+    assert {name: result["summary"][name] for name in names} == {name: here.summary[name] for name in names}
 
 
 def test_more_workers_than_the_cluster_has_slots_fail_within_a_bound(

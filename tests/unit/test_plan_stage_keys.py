@@ -18,6 +18,7 @@ from nightshift import plan as plan_module
 from nightshift.plan import (
     CODE_OF_STAGE,
     LIBRARIES_OF_STAGE,
+    SPEC_OF_SEARCH,
     SPEC_OF_STAGE,
     STAGES,
     Interval,
@@ -198,7 +199,8 @@ def sections_read(stage: str) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_key_covers_every_section_that_the_code_of_a_stage_reads(stage: str) -> None:
-    covered = {*SPEC_OF_STAGE[stage], *NO_RESULT}
+    besides = SPEC_OF_SEARCH if stage == "train" else ()  # in the key where a search is asked for
+    covered = {*SPEC_OF_STAGE[stage], *NO_RESULT, *besides}
     assert [(section, place) for section, place in sections_read(stage) if section not in covered] == []
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from nightshift.model.session import Scorer
 from nightshift.plan import STAGES, Plan, digest_of
 from nightshift.register.parity_gate import ParityReport
+from nightshift.register.searched import trials_of
 from nightshift.registry.mlflow_registry import DatasetUse, Submission
 from nightshift.registry.model_folder import outputs_of
 from nightshift.spec.gate_metrics import METRICS as DECIDERS
@@ -73,6 +74,7 @@ def describe(plan: Plan, io: StageIO, scorer: Scorer, parity: ParityReport) -> S
         datasets=_datasets(io),
         artifacts={"evaluation.json": evaluation, "model.json": model_card},
         timestamp=int(plan.interval.end.timestamp() * 1000),
+        trials=trials_of(io.store, train),
     )
 
 
@@ -94,6 +96,7 @@ def _params(plan: Plan, about: Mapping[str, Any]) -> dict[str, Any]:
         "threads": about["threads"],
         "task": plan.spec.label.task,
         **({} if about["threshold"] is None else {"threshold": about["threshold"]}),
+        **({f"search.{name}": value for name, value in about["search"].items()} if "search" in about else {}),
         "features": len(about["feature_names"]),
         **_held_out(plan, about),
         f"gates.{'minimum' if gates.decider.higher_is_better else 'maximum'}": gates.bound,

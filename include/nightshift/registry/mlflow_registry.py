@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from nightshift.errors import StorageError
 from nightshift.registry.model_folder import GRAPH_FILE, ModelOutputs, write_model_folder
+from nightshift.registry.trial_runs import TrialRun, log_trials
 from nightshift.storage.objects import first_line
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Submission:
         datasets: What it learned from and was judged on.
         artifacts: Further files of the run, by name.
         timestamp: Milliseconds since 1970 of the night; every metric has it, so that logging twice adds nothing.
+        trials: The trials of its search: runs below this one.
     """
 
     run_key: str
@@ -94,6 +96,7 @@ class Submission:
     datasets: Sequence[DatasetUse]
     artifacts: Mapping[str, bytes]
     timestamp: int
+    trials: Sequence[TrialRun] = ()
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ class Registry:
             experiment_id = self._experiment_id()
             run_id = self._run_id(experiment_id, submission)
             self._describe(run_id, submission)
+            log_trials(self._client, experiment_id, run_id, submission.trials, submission.timestamp)
             model_id = self._logged_model(experiment_id, run_id, submission, scratch)
             version = self._version(run_id, model_id, submission)
             self._client.set_terminated(run_id)

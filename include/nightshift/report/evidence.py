@@ -33,6 +33,7 @@ class Evidence:
         manifests: The version that each stage published, by stage.
         evaluation: ``evaluation.json``; empty if the run did not get that far.
         card: ``model.json`` of the challenger; empty likewise.
+        search: ``search.json`` of train; empty where nothing was searched.
         verdict: validate's ``verdict.json``; empty likewise.
         days: Validated days of the window, oldest first.
         recent: Promotions and refusals of the 30 nights up to this one; None if the ledger cannot be read.
@@ -44,6 +45,7 @@ class Evidence:
     manifests: Mapping[str, Manifest]
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
     verdict: Mapping[str, Any] = field(default_factory=dict)
     days: tuple[DayBar, ...] = ()
     recent: tuple[int, int] | None = None
@@ -70,6 +72,7 @@ class Evidence:
             manifests=manifests,
             evaluation=_json(store, manifests.get("evaluate"), "evaluation.json"),
             card=_json(store, manifests.get("train"), "model.json"),
+            search=_json(store, manifests.get("train"), "search.json", where_there=True),
             verdict=_json(store, manifests.get("validate"), "verdict.json"),
             days=_days(plan, store, manifests),
             recent=_recent(plan, store),
@@ -80,8 +83,9 @@ class Evidence:
         return self.results[stage].summary if stage in self.results else {}
 
 
-def _json(store: Store, manifest: Manifest | None, path: str) -> Mapping[str, Any]:
-    if manifest is None:
+def _json(store: Store, manifest: Manifest | None, path: str, *, where_there: bool = False) -> Mapping[str, Any]:
+    """A file of a version; nothing without a version, and ``where_there`` nothing without the file."""
+    if manifest is None or (where_there and not manifest.has(path)):
         return {}
     found: Mapping[str, Any] = json.loads(store.read(manifest, path))
     return found

@@ -42,7 +42,8 @@ def _preprocess(summary: Summary) -> str:
 
 
 def _train(summary: Summary) -> str:
-    return ", ".join(filter(None, (summary.get("size"), counted(summary, ("features", "features")))))
+    told = (summary.get("size"), counted(summary, ("features", "features")), summary.get("search"))
+    return ", ".join(filter(None, told))
 
 
 def _evaluate(summary: Summary) -> str:

@@ -19,6 +19,7 @@ from nightshift.report import charts
 from nightshift.report.evaluation import Evaluation, Gain, Slice
 from nightshift.report.evidence import Evidence
 from nightshift.report.facts import facts, held_out
+from nightshift.report.leaderboard import Leaderboard
 from nightshift.report.looked_at import looked_at
 from nightshift.report.measure import plain, short_name
 from nightshift.report.pictures import pictures
@@ -89,6 +90,7 @@ def html(evidence: Evidence) -> str:
         shares=evaluation is not None and evaluation.metric.task == "binary",
         gains=_gains(evidence, evaluation),
         looked_at=looked_at(evidence.evaluation, evidence.card),
+        search=Leaderboard.read(evidence.search),
         stages=_stages(evidence),
         facts=_facts(evidence),
         commands=_commands(evidence),

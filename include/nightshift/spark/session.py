@@ -70,6 +70,11 @@ def use_submitted(cluster: Submitted) -> None:
     _submitted.append(cluster)
 
 
+def is_submitted() -> bool:
+    """Whether ``spark-submit`` started this process: sessions are on a cluster."""
+    return bool(_submitted)
+
+
 @contextmanager
 def session(
     app: str, *, threads: int, scratch: Path, rows: int = 0, storage: str | None = None

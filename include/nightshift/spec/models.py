@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nightshift.spec import engines, rules, static_rules, task_rules
+from nightshift.spec import engines, rules, search_rules, static_rules, task_rules
 from nightshift.spec.base import SpecModel
 from nightshift.spec.compute import Compute
 from nightshift.spec.data_checks import DataChecks
 from nightshift.spec.deploy import Deploy
 from nightshift.spec.gates import Gates
 from nightshift.spec.problem import Problem, reject, rejection
+from nightshift.spec.search import Search
 from nightshift.spec.transform_kinds import Transform
 from nightshift.spec.values import (
     ClassName,
@@ -256,6 +257,8 @@ class Training(SpecModel):
     """For binary labels, probability from which a row is called positive; null and max_f1: picked on the window."""
     workers: Annotated[int, Field(ge=1, le=rules.MOST_WORKERS)] = 1
     """Processes that learn together: 1 trains inside the job; more share the rows on Spark, one core each."""
+    search: Search | None = None
+    """Looks for the best parameters, and engine, on folds of the training window."""
 
     @field_validator("workers", mode="before")
     @classmethod
@@ -267,6 +270,7 @@ class Training(SpecModel):
     def _check_params(self) -> Self:
         reject(engines.rules_of(self.engine).problems(self.params))
         reject(engines.workers_of_own(self.engine, self.workers))
+        reject(search_rules.of_training(self))
         return self
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from nightshift.spec import gate_rules, static_rules, task_rules
+from nightshift.spec import gate_rules, search_rules, static_rules, task_rules
 from nightshift.spec.problem import Problem, did_you_mean, nearest, path_text
 
 if TYPE_CHECKING:
@@ -375,5 +375,6 @@ BETWEEN_SECTIONS = (
     *task_rules.BETWEEN_SECTIONS,
     *gate_rules.BETWEEN_SECTIONS,
     *static_rules.BETWEEN_SECTIONS,
+    *search_rules.BETWEEN_SECTIONS,
     (emr_reads_no_local_disk, {"compute", "source", "tables"}),
 )

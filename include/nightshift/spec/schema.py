@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from nightshift.spec import compute, data_checks, deploy, gates, models, transform_kinds
+from nightshift.spec import compute, data_checks, deploy, gates, models, search, transform_kinds
 from nightshift.spec.models import ModelSpec
 from nightshift.spec.values import WORDS
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 FILLED_IN_BY_LOADER = "prepare_sql"
 
-SECTIONS = (models, compute, data_checks, deploy, gates, transform_kinds)
+SECTIONS = (models, compute, data_checks, deploy, gates, search, transform_kinds)
 KEYED_BY_NAMES = ("properties", "patternProperties", "$defs")
 
 Schema = dict[str, Any]

@@ -110,6 +110,10 @@ class Manifest:
         """The attempt's folder, relative to the model's area."""
         return f"{self.dataset}/{self.interval}/attempt={self.attempt}"
 
+    def has(self, path: str) -> bool:
+        """Whether the version has such a file."""
+        return any(entry.path == path for entry in self.files)
+
     def file(self, path: str) -> FileEntry:
         """Raises KeyError: The version has no such file."""
         for entry in self.files:

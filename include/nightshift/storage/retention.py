@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 PLACED = re.compile(r"(?P<dataset>[^/]+)/(?P<interval>[^/]+)/(?P<rest>.+)")
 ATTEMPT = re.compile(r"attempt=(?P<id>(?P<base>\d{6})-[^/]+)/.+")
 PLANS = "plan"
+SEARCHES = "search"
+"""Folder of what searches have measured so far: one folder for each stage key, deleted once the result is published."""
 NEVER = datetime.min.replace(tzinfo=UTC)
 Name = tuple[str, str, int]
 # Is given the versions that are to go and those that stay, before anything is deleted; gives the numbers of the model
@@ -52,7 +54,7 @@ class RetentionReport:
         retired: Numbers of the model versions that go with them and can never serve again.
         attempts: Folders of attempts deleted now: crashed or overtaken ones, and those of versions removed earlier.
         plans: Plans of old runs deleted now.
-        leftovers: Staging files of killed writers deleted now.
+        leftovers: Staging files of killed writers, and records of searches that nobody went on with, deleted now.
         freed_bytes: Size of everything deleted now.
         pending_bytes: Size of the files of removed versions that a later call deletes.
         kept_versions: How many versions stay.
@@ -127,6 +129,7 @@ def apply_retention(
     garbage = list(area.garbage(cutoff.garbage))
     plans = [stored for stored in area.plans if stored.modified < cutoff.horizon]
     leftovers = [stored for stored in store.objects.staging_leftovers() if stored.modified < cutoff.garbage]
+    searches = area.abandoned(cutoff.garbage)
     retired = () if farewell is None else farewell(*area.parted(doomed))
     if not dry_run:
         crash_point("before_removal", "retention")
@@ -134,7 +137,9 @@ def apply_retention(
         store.objects.delete(stored.name for stored in plans)
         for stored in leftovers:
             store.objects.delete_staging(stored.name)
-    report = replace(_report(area, doomed, garbage, plans, leftovers, dry_run=dry_run), retired=tuple(retired))
+        store.objects.delete(stored.name for stored in searches)
+    report = _report(area, doomed, garbage, plans, [*leftovers, *searches], dry_run=dry_run)
+    report = replace(report, retired=tuple(retired))
     log.info("retention of %s: %s", store.objects.root, report)
     return report
 
@@ -200,6 +205,7 @@ class Area:
         written: When the object of each number was written.
         attempts: Folders of attempts.
         plans: Published plans.
+        searches: Records of searches, by search.
     """
 
     store: Store
@@ -208,6 +214,7 @@ class Area:
     written: Mapping[Name, datetime]
     attempts: Mapping[str, AttemptFolder] = field(default_factory=dict)
     plans: tuple[Stored, ...] = ()
+    searches: Mapping[str, list[Stored]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, store: Store) -> Area:
@@ -220,12 +227,15 @@ class Area:
         written: dict[Name, datetime] = {}
         attempts: dict[str, AttemptFolder] = {}
         plans: list[Stored] = []
+        searches: dict[str, list[Stored]] = {}
         for stored in store.objects.walk():
             placed = PLACED.fullmatch(stored.name)
             if placed is None:
                 continue
             if placed["dataset"] == PLANS:
                 plans.append(stored)
+            elif placed["dataset"] == SEARCHES:
+                searches.setdefault(stored.name.rpartition("/")[0], []).append(stored)
             elif number := MANIFEST_NAME.fullmatch(placed["rest"]):
                 written[placed["dataset"], placed["interval"], int(number[1])] = stored.modified
             elif found := ATTEMPT.fullmatch(placed["rest"]):
@@ -237,7 +247,7 @@ class Area:
             slots = dict(zip(written, pool.map(lambda name: store.slot(*name), written), strict=True))
         manifests = {name: found for name, found in slots.items() if isinstance(found, Manifest)}
         voids = {name: found for name, found in slots.items() if isinstance(found, Void)}
-        return cls(store, manifests, voids, written, attempts, tuple(plans))
+        return cls(store, manifests, voids, written, attempts, tuple(plans), searches)
 
     # -- versions ------------------------------------------------------------------------------------
 
@@ -324,6 +334,11 @@ class Area:
             removed_lately = void is not None and void.attempt == attempt.id and self.written[attempt.slot] >= before
             if attempt.newest < before and not removed_lately:
                 yield attempt
+
+    def abandoned(self, before: datetime) -> list[Stored]:
+        """Records of searches that have measured nothing since then: each search as a whole, or not at all."""
+        old = (found for found in self.searches.values() if max(stored.modified for stored in found) < before)
+        return [stored for found in old for stored in found]
 
     def fence(self, attempt: AttemptFolder) -> bool:
         """Make sure that an attempt can never be published; False if it has just been."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataError, IntegrityError
-from nightshift.train.window import FEATURES, LABEL, TABLE, TrainingWindow
+from nightshift.train.window import FEATURES, LABEL, TABLE, TIME, TrainingWindow
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -39,7 +39,11 @@ def read(spark: SparkSession, window: TrainingWindow) -> DataFrame:
             f"{window.given.ref} lists {damaged[0]}.",
             hint=hint,
         )
-    return spark.read.parquet(*uris)
+    rows = spark.read.parquet(*uris)
+    if window.part is None:
+        return rows
+    begin, end = window.part.start.isoformat(), window.part.end.isoformat()
+    return rows.where(f"`{TIME}` >= TIMESTAMP '{begin}' AND `{TIME}` < TIMESTAMP '{end}'")
 
 
 def check_rows(rows: DataFrame, window: TrainingWindow) -> int:

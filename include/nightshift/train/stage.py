@@ -7,22 +7,17 @@ import logging
 from typing import Any
 
 from nightshift.model.graph import build_graph
-from nightshift.model.reach import Reach, in_card, reach_of
+from nightshift.model.reach import in_card, reach_of
 from nightshift.model.scores import REFERENCE, to_column
-from nightshift.plan import (
-    CODE_OF_SPARK,
-    LIBRARIES_OF_SPARK,
-    Plan,
-    canonical_json,
-    code_digest,
-    digest_of,
-    library_versions,
-)
-from nightshift.stage import StageIO, StageResult, once
+from nightshift.plan import Plan, canonical_json
+from nightshift.stage import StageIO, StageResult, key_of, once
 from nightshift.storage import Attempt, Manifest
 from nightshift.train.acceptance import require_usable
-from nightshift.train.engines import Engine, Fitted, engine_of
-from nightshift.train.engines.own import OwnEngine
+from nightshift.train.engines import engine_of
+from nightshift.train.key_parts import key_parts
+from nightshift.train.model_card import model_card
+from nightshift.train.search import Found, search
+from nightshift.train.search.records import forget
 from nightshift.train.window import TrainingWindow
 from nightshift.transforms import Transforms
 
@@ -35,31 +30,24 @@ def run(plan: Plan, io: StageIO) -> StageResult:
     The table ``reference`` has what the library itself says of the rows of probe and holdout.
 
     Raises:
-        DataError: The training window cannot be learned from.
+        DataError: The training window cannot be learned from, or every trial of a search failed.
         SpecError: The engine does not take the spec's parameters, cannot have as many workers, or is not here.
         JobError: Spark or a class of one's own failed; another try may succeed.
         ModelError: What was learned cannot be turned into a graph.
     """
     given = io.given("preprocess")
-    engine = engine_of(plan.spec.training)
-    also = _spark_too() if plan.spec.training.workers > 1 else {}
-    if isinstance(engine, OwnEngine):
-        engine.require_params(plan.spec.training, plan.spec.label.task)
-        also = {**also, "engine": engine.digest()}
-    return once(plan, io, "train", {"preprocess": given.ref}, lambda it: _train(plan, io, given, it, engine), also=also)
+    inputs, also = {"preprocess": given.ref}, key_parts(plan)
+    key = key_of(plan, "train", inputs, also=also)
+    result = once(plan, io, "train", inputs, lambda attempt: _train(plan, io, given, attempt, key), also=also)
+    if plan.spec.training.search is not None:
+        forget(io.store, plan.interval.key, key)
+    return result
 
 
-def _spark_too() -> dict[str, str]:
-    """What a result depends on besides, where Spark trains."""
-    code, libraries = code_digest(CODE_OF_SPARK), library_versions(LIBRARIES_OF_SPARK)
-    return {"spark": digest_of({"code": code, "libraries": libraries})}
-
-
-def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt, engine: Engine) -> dict[str, Any]:
+def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt, key: str) -> dict[str, Any]:
     import pyarrow as pa
 
     transforms = Transforms.from_json(io.store.read(given, "transforms.json"))
-    training = plan.spec.training
     window = TrainingWindow(
         store=io.store,
         given=given,
@@ -70,8 +58,10 @@ def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt, engine: E
         root=plan.storage,
         scratch=io.scratch,
     )
+    found = _search(plan, window, attempt, key)
+    training = plan.spec.training if found is None else found.training
     asked = window.asked()
-    fitted = engine.fit(window, training, threads=plan.threads, asked=asked)
+    fitted = engine_of(training).fit(window, training, threads=plan.threads, asked=asked)
     fitted = require_usable(fitted, window, training, asked=len(asked))
     graph = build_graph(
         transforms,
@@ -89,7 +79,8 @@ def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt, engine: E
     attempt.put("graph.onnx", graph)
     attempt.put_table("reference", pa.table({REFERENCE: to_column(fitted.scores)}))
     reach = reach_of(plan, given.result.get("digested_columns"))
-    attempt.put("model.json", canonical_json(_model_card(plan, transforms, fitted, digest, reach)))
+    card = model_card(plan, training, transforms, fitted, graph=digest, reach=reach)
+    attempt.put("model.json", canonical_json({**card, **({} if found is None else {"search": found.card})}))
     return {
         "engine": training.engine,
         "task": plan.spec.label.task,
@@ -101,37 +92,15 @@ def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt, engine: E
         "threshold": fitted.threshold,
         "model_digest": digest,
         "train_seconds": round(fitted.seconds, 3),
+        **({} if found is None else {"search": str(found)}),
     }
 
 
-def _model_card(plan: Plan, transforms: Transforms, fitted: Fitted, digest: str, reach: Reach) -> dict[str, Any]:
-    """What ``model.json`` says: how the model was made and what it takes. Nothing of the clock is in it."""
-    training, window = plan.spec.training, plan.windows.train
-    return {
-        "engine": training.engine,
-        "engine_version": fitted.engine_version,
-        "params": dict(fitted.params),
-        "size": fitted.size,
-        "seed": training.seed,
-        "threads": plan.threads,
-        "workers": training.workers,
-        "threshold": fitted.threshold,
-        **in_card(reach),
-        "train_window": None if plan.spec.split else [window.start.isoformat(), window.end.isoformat()],
-        "feature_names": list(transforms.feature_names),
-        "request": [list(column) for column in transforms.request_columns],
-        "label": plan.spec.label.model_dump(mode="json"),
-        "graph_sha256": digest,
-        "artifacts": {name: hashlib.sha256(data).hexdigest() for name, data in fitted.artifacts.items()},
-        **_importances(transforms, fitted),
-    }
-
-
-def _importances(transforms: Transforms, fitted: Fitted) -> dict[str, Any]:
-    """By request column, where the engine has any: the sum over the places of the vector that come from it."""
-    if fitted.importances is None:
-        return {}
-    sums = {name: 0.0 for name, _ in transforms.request_columns}
-    for name, importance in zip(transforms.columns_of_features, fitted.importances.tolist(), strict=True):
-        sums[name] += importance
-    return {"importances": sums}
+def _search(plan: Plan, window: TrainingWindow, attempt: Attempt, key: str) -> Found | None:
+    """The engine and parameters that did best on the folds; None where the spec asks for no search."""
+    if plan.spec.training.search is None:
+        return None
+    found = search(plan, window, key)
+    # With seconds in it; what it says besides is in the digest of model.json.
+    attempt.put("search.json", canonical_json(found.evidence), incidental=True)
+    return found

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataError
 from nightshift.model.booster import feature_matrix
+from nightshift.plan import Interval
 from nightshift.spec.models import Label
 from nightshift.storage import Manifest, Store
 from nightshift.storage.manifest import FileEntry
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
     Array = np.ndarray[Any, Any]
 
@@ -26,6 +29,7 @@ ASKED = ("probe", "holdout")
 """Tables on whose rows the graph has to say what the trained model says."""
 FEATURES = "__features"
 LABEL = "__label"
+TIME = "__time"
 LARGEST = 3.4028234e38
 """The largest float32: what xgboost takes for a label."""
 
@@ -43,6 +47,8 @@ class TrainingWindow:
         title: Model, stage and interval, for people who look at a cluster.
         root: Root URI of the store.
         scratch: A folder for temporary files.
+        part: The time that is looked at; None: all of the window. A part is read once and kept, because a search
+            learns from it again and again.
     """
 
     store: Store
@@ -53,10 +59,20 @@ class TrainingWindow:
     title: str
     root: str
     scratch: Path
+    part: Interval | None = None
+
+    def between(self, part: Interval) -> TrainingWindow:
+        """The rows of a part of the window's time."""
+        return replace(self, part=part)
 
     @property
     def rows(self) -> int:
-        return self.given.outputs[TABLE].rows
+        return self.given.outputs[TABLE].rows if self.part is None else len(self.labels)
+
+    @property
+    def named(self) -> str:
+        """What is looked at, for messages."""
+        return "the training window" if self.part is None else f"the part {self.part} of the training window"
 
     @property
     def files(self) -> list[FileEntry]:
@@ -73,20 +89,63 @@ class TrainingWindow:
             DataError: It cannot be learned from.
             IntegrityError: A file is not the one that was published.
         """
+        if self.part is None:
+            table = self._table(FEATURES, LABEL)
+            labels = self._checked(table.column(LABEL))
+            return feature_matrix(table.column(FEATURES), self.width), labels
+        return self.vectors, self._checked(self.labels)
+
+    def check_labels(self) -> None:
+        """Demand of a part's labels what ``arrays`` does, without its vectors. Raises DataError: As ``arrays``."""
+        self._checked(self.labels)
+
+    @cached_property
+    def labels(self) -> pa.ChunkedArray:
+        """The labels, unchecked; read without the vectors."""
+        return self._table(LABEL).column(LABEL)
+
+    @cached_property
+    def vectors(self) -> Array:
+        """The vectors of a part, ``[N, F]`` float32."""
+        return feature_matrix(self._table(FEATURES).column(FEATURES), self.width)
+
+    def read(self) -> None:
+        """Read the rows of a part, unless they are there. Raises IntegrityError: A file is not the published one."""
+        log.debug("%s has %d rows of %d numbers", self.named, len(self.labels), self.vectors.shape[1])
+
+    def carried(self) -> TrainingWindow:
+        """A part with its rows and without the store: all that native training in another process needs."""
+        copy = replace(self, store=None)  # type: ignore[arg-type]  # nothing is left to read
+        copy.__dict__.update(labels=self.labels, vectors=self.vectors)
+        return copy
+
+    def _table(self, *columns: str) -> pa.Table:
+        """Columns of the rows that are looked at, in the order that preprocess stored."""
+        if self.part is None:
+            return self.store.read_table(self.given, TABLE, columns=list(columns))
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        table = self.store.read_table(self.given, TABLE, columns=[TIME, *columns])
+        moments = table.column(TIME).cast(pa.timestamp("us", tz="UTC"))
+        begin, end = (pa.scalar(bound, pa.timestamp("us", tz="UTC")) for bound in (self.part.start, self.part.end))
+        inside = pc.and_(pc.greater_equal(moments, begin), pc.less(moments, end))
+        return table.select(list(columns)).filter(inside)
+
+    def _checked(self, column: pa.ChunkedArray) -> Array:
+        """The labels as an array. Raises DataError: They cannot be learned from."""
         import numpy as np
 
-        table = self.store.read_table(self.given, TABLE, columns=[FEATURES, LABEL])
-        column = table.column(LABEL)
         self._check_labelled(column.null_count)
         if self.label.task == "regression":
             numbers = column.to_numpy()
             self.check_numbers(float(numbers.min(initial=np.inf)), float(numbers.max(initial=-np.inf)))
-            labels = numbers.astype(np.float32)
-        else:
-            labels = column.to_numpy().astype(np.int8, copy=False)
-            classes, counts = np.unique(labels, return_counts=True)
-            self.check_classes(dict(zip(classes.tolist(), counts.tolist(), strict=True)))
-        return feature_matrix(table.column(FEATURES), self.width), labels
+            found: Array = numbers.astype(np.float32)
+            return found
+        labels: Array = column.to_numpy().astype(np.int8, copy=False)
+        classes, counts = np.unique(labels, return_counts=True)
+        self.check_classes(dict(zip(classes.tolist(), counts.tolist(), strict=True)))
+        return labels
 
     def asked(self) -> Array:
         """The vectors of the tables ``ASKED``, one after another, ``[M, F]`` float32; without their labels.
@@ -101,7 +160,7 @@ class TrainingWindow:
 
     def _check_labelled(self, unlabelled: int) -> None:
         if unlabelled:
-            raise DataError(f"{unlabelled} rows of the training window are unlabelled; preprocess leaves them out.")
+            raise DataError(f"{unlabelled} rows of {self.named} are unlabelled; preprocess leaves them out.")
 
     def check_classes(self, counts: Mapping[int, int], *, unlabelled: int = 0) -> None:
         """Demand every class, and nothing else.
@@ -123,7 +182,7 @@ class TrainingWindow:
             found |= {(0,): "has negatives only", (1,): "has positives only"}
         needs = "positives and negatives" if binary else f"rows of each of {', '.join(self.label.classes)}"
         raise DataError(
-            f"the training window {found.get(tuple(classes), f'has the labels {classes}')}; a model needs {needs}.",
+            f"{self.named} {found.get(tuple(classes), f'has the labels {classes}')}; a model needs {needs}.",
             hint=f"check label.{'positive' if binary else 'classes'} in the spec, and that the window's days have data",
         )
 
@@ -144,7 +203,7 @@ class TrainingWindow:
             found = f"has labels from {least:g} to {most:g}, beyond what float32 can hold"
         if found is not None:
             raise DataError(
-                f"the training window {found}; a model needs different numbers.",
+                f"{self.named} {found}; a model needs different numbers.",
                 hint="check label.column in the spec, and that the window's days have data",
             )
 

@@ -142,6 +142,8 @@ def documented() -> dict[str, dict[str, Any]]:
         "fairness": defs["Fairness"],
         "latency": defs["LatencyBounds"],
         "emr": defs["Emr"],
+        "search": defs["Search"],
+        "engines": defs["EngineSpace"],
     }
     for name in (
         "quarantine",

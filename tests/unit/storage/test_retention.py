@@ -165,6 +165,20 @@ def test_plans_staging_leftovers_and_what_spark_left_go_and_the_ledger_stays(sto
     assert [found.name for found in store.objects.walk()] == ["ledger/000000001.json", "raw/2013-07-14/v000001.json"]
 
 
+def test_records_of_a_search_go_together_once_nobody_adds_to_them(store: Store, tmp_path: Path) -> None:
+    for name in ("given-up/a-00", "given-up/b-00", "at-work/a-00", "at-work/b-00"):
+        store.objects.write(f"search/2013-07-14/{name}.json", b"{}")
+    old = (NOW - timedelta(days=2)).timestamp()
+    for name in ("given-up/a-00", "given-up/b-00", "at-work/a-00"):
+        os.utime(tmp_path / "search" / "2013-07-14" / f"{name}.json", (old, old))
+    report = retain(store)
+    assert report.leftovers == ("search/2013-07-14/given-up/a-00.json", "search/2013-07-14/given-up/b-00.json")
+    assert report.freed_bytes == 4
+    assert [found.name for found in store.objects.walk()] == [
+        "search/2013-07-14/at-work/a-00.json", "search/2013-07-14/at-work/b-00.json"
+    ]  # fmt: skip
+
+
 def test_a_dry_run_says_the_same_and_does_nothing(store: Store) -> None:
     for content in "abcd":
         write(store, "raw", "2013-07-14", content)

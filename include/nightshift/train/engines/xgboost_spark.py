@@ -47,7 +47,7 @@ class XGBoostOnSpark:
         """Train; see ``Engine.fit``."""
         if window.rows < training.workers * ROWS_OF_A_WORKER:
             raise DataError(
-                f"the training window has {window.rows} rows, too few for {training.workers} workers: "
+                f"{window.named} has {window.rows} rows, too few for {training.workers} workers: "
                 f"each needs about {ROWS_OF_A_WORKER}.",
                 hint="set training.workers to 1",
             )
