@@ -12,11 +12,11 @@ YES = $(filter-out 0 no false,$(1))
 COMPILE := compile pyproject.toml --universal --generate-hashes --no-header --quiet --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-all test-stack mutation check format airflow lock aws-double bench clean
+.PHONY: help setup demo test test-unit test-all test-stack mutation check format airflow lock aws-double bench bench-training clean
 .PHONY: env up down ps doctor-stack logs trigger open
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): requirements.txt requirements-uv.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Nightshift needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is $$($(PYTHON) --version). Try: make setup PYTHON=python3.12" >&2; exit 1; }
@@ -91,7 +91,10 @@ aws-double: $(INSTALLED)  ## S3 and Amazon EMR on loopback, jobs run here [PORT=
 	@$(BIN)/python -m tests.fakes.aws $(if $(PORT),--port '$(PORT)') $(if $(BUCKET),--bucket '$(BUCKET)')
 
 bench: setup  ## Measure against hand-written peers, as ratios (minutes; no pass or fail)
-	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python "$$bench"; done
+	@for bench in $(filter-out %/bench_training.py,$(wildcard tests/bench/bench_*.py)); do echo "== $$bench"; $(BIN)/python "$$bench"; done
+
+bench-training: setup  ## Training against bare xgb.train, one process against Spark; updates docs/benchmarks.md (half an hour)
+	@$(BIN)/python tests/bench/bench_training.py --write
 
 lock: $(INSTALLED)  ## Compile the locks from pyproject.toml
 	@rm -f requirements.txt requirements-image.txt requirements-job.txt requirements-mwaa.txt

@@ -40,6 +40,7 @@ class Settings:
         spark_master: Address of a standalone Spark cluster; ``NIGHTSHIFT_SPARK_MASTER``.
         spark_ui: Base URL of the master's web page as a browser reaches it; ``NIGHTSHIFT_SPARK_UI``.
         spark_events: Folder URI for Spark's event logs; ``NIGHTSHIFT_SPARK_EVENTS``.
+        spark_cores: Most cores of a standalone cluster that one job takes; ``NIGHTSHIFT_SPARK_CORES``.
     """
 
     home: Path
@@ -53,6 +54,7 @@ class Settings:
     spark_master: str | None = None
     spark_ui: str | None = None
     spark_events: str | None = None
+    spark_cores: int | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -82,6 +84,7 @@ class Settings:
             spark_master=master,
             spark_ui=_spark_ui(source.get("NIGHTSHIFT_SPARK_UI")),
             spark_events=_spark_events(source.get("NIGHTSHIFT_SPARK_EVENTS")),
+            spark_cores=_spark_cores(source.get("NIGHTSHIFT_SPARK_CORES")),
         )
 
     def model_names(self) -> list[str]:
@@ -172,6 +175,12 @@ def _spark_events(uri: str | None) -> str | None:
             hint="use s3://bucket/prefix or file:///folder; driver and history server must both reach it",
         )
     return _without_password("NIGHTSHIFT_SPARK_EVENTS", uri) if uri else None
+
+
+def _spark_cores(text: str | None) -> int | None:
+    if text and not re.fullmatch(r"[1-9]\d{0,4}", text):
+        raise SettingsError(f"NIGHTSHIFT_SPARK_CORES is {text!r}.", hint="use a whole number: the most cores of a job")
+    return int(text) if text else None
 
 
 def _storage(uri: str) -> str:

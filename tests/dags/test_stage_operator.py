@@ -442,7 +442,8 @@ def test_only_stages_with_work_for_spark_have_a_link_to_it() -> None:
         return {name for name, operator in lifecycle(**changes).items() if operator.operator_extra_links}
 
     assert linked() == {"preprocess"}
-    assert linked(training={"engine": "xgboost", "workers": 2}) == {"preprocess", "train"}
+    for workers in (2, "auto"):
+        assert linked(training={"engine": "xgboost", "workers": workers}) == {"preprocess", "train"}
 
 
 def test_the_link_works_while_the_task_runs_and_afterwards(target: FakeTarget, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def test_trials_on_slots_say_what_threads_say(
     monkeypatch.setattr(on_spark.OnSpark, "_measure", counted)
     here = study_of(plan_of(tmp_path / "threads", trials=4, parallel=2), tmp_path / "threads")
     assert tasks == []
-    monkeypatch.setattr(run, "is_submitted", lambda: True)
+    monkeypatch.setattr(run, "submitted_to", lambda: "standalone")
     there = study_of(plan_of(tmp_path / "slots", trials=4, parallel=2), tmp_path / "slots")
     assert sorted(tasks) == [0, 0, 0, 0, 1, 1, 1, 1]
     assert there == here

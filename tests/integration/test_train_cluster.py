@@ -1,4 +1,6 @@
-"""Training on a real standalone cluster: the model of a local Spark, more workers than room, and workers killed."""
+"""Training on a real standalone cluster, by every engine that can: the model of a local Spark, more workers than room,
+and workers killed.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ import pytest
 from tests.fakes.spark_cluster import SparkCluster, spark_cluster
 from tests.fakes.training_window import PARAMS, given, plan_of, rows_of
 
+from nightshift.model.scores import REFERENCE
 from nightshift.plan import Plan
 from nightshift.stage import StageIO
+from nightshift.storage import Ref
 from nightshift.train import run
 
 # Py4J leaves its sockets to the garbage collector.
@@ -31,16 +35,57 @@ pytestmark = [
 ]
 
 ROWS = 20_000
-# Enough trees that a worker can be killed between the first and the last.
-MANY_TREES = {**PARAMS, "n_estimators": 4_000, "max_depth": 3, "learning_rate": 0.02}
 START_SECONDS = 180
 END_SECONDS = 300
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[SparkCluster]:
-    with spark_cluster(tmp_path / "cluster") as started:
+@dataclass(frozen=True)
+class Case:
+    """An engine on two workers; another engine is one more of these.
+
+    Attributes:
+        training: The spec's section.
+        long_params: Parameters in its place, with which training takes long enough for a worker to be killed in it.
+        long_size: How large the model of those is.
+        learning: What the log of an executor says as soon as its worker learns together with the other.
+        exact: The same rows give the same bytes on any Spark; else the same answers within float32.
+    """
+
+    training: dict[str, Any]
+    long_params: dict[str, Any]
+    long_size: str
+    learning: str
+    exact: bool
+
+
+CASES = {
+    "xgboost": Case(
+        training={"engine": "xgboost", "workers": 2, "params": PARAMS},
+        long_params={**PARAMS, "n_estimators": 4_000, "max_depth": 3, "learning_rate": 0.02},
+        long_size="4000 trees",
+        learning="got rank",
+        exact=True,
+    ),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    with spark_cluster(tmp_path_factory.mktemp("cluster")) as started:
         yield started
+
+
+@pytest.fixture
+def cluster(two_workers: SparkCluster) -> SparkCluster:
+    """The cluster, with two workers again, whatever the test before did to them."""
+    while len(two_workers.workers) < 2:
+        two_workers.add_worker()
+    return two_workers
 
 
 @dataclass
@@ -103,22 +148,47 @@ def submit(tmp_path: Path) -> Iterator[Callable[[Plan, StageIO, SparkCluster], J
         job.process.wait()
 
 
-def trainers(cluster: SparkCluster) -> int:
-    """Executors that run one of the two tasks in which xgboost has met its partner."""
-    return sum("got rank" in path.read_text(errors="replace") for path in cluster.folder.glob("worker-*/app-*/*/std*"))
+class Learners:
+    """Executors whose worker learns, of the job that is submitted next."""
+
+    def __init__(self, cluster: SparkCluster, case: Case) -> None:
+        self._cluster, self._case = cluster, case
+        self._before = self._all()
+
+    def count(self) -> int:
+        return len(self._all() - self._before)
+
+    def _all(self) -> set[Path]:
+        logs = self._cluster.folder.glob("worker-*/app-*/*/std*")
+        return {path for path in logs if self._case.learning in path.read_text(errors="replace")}
+
+
+Submit = Callable[[Plan, StageIO, SparkCluster], Job]
+
+
+def answers(io: StageIO, ref: Ref) -> list[float]:
+    """What the trained model says of probe and holdout."""
+    told: list[float] = io.store.read_table(io.store.resolve(ref), "reference").column(REFERENCE).to_pylist()
+    return told
 
 
 def test_the_model_is_that_of_a_local_spark(
-    cluster: SparkCluster, submit: Callable[[Plan, StageIO, SparkCluster], Job], spark: object, tmp_path: Path
+    case: Case, cluster: SparkCluster, submit: Submit, spark: object, tmp_path: Path
 ) -> None:
     rows = rows_of(ROWS)
-    plan, io = given(tmp_path / "cluster-night", rows, workers=2)
+    plan, io = given(tmp_path / "cluster-night", rows, **case.training)
     there = submit(plan, io, cluster).result()
-    here = run(*given(tmp_path / "local-night", rows, workers=2))
+    plan, io_here = given(tmp_path / "local-night", rows, **case.training)
+    here = run(plan, io_here)
 
     assert there["status"] == "succeeded", there
-    assert there["summary"]["model_digest"] == here.summary["model_digest"]
-    assert there["summary"]["threshold"] == here.summary["threshold"]
+    assert here.ref is not None
+    for key in ("engine", "size", "workers", "train_rows"):
+        assert there["summary"][key] == here.summary[key]
+    assert answers(io, Ref(**there["ref"])) == pytest.approx(answers(io_here, here.ref), abs=1e-6)
+    if case.exact:
+        assert there["summary"]["model_digest"] == here.summary["model_digest"]
+        assert there["summary"]["threshold"] == here.summary["threshold"]
 
 
 def test_trials_of_a_search_run_on_the_slots_and_say_what_threads_say(
@@ -143,8 +213,9 @@ def test_trials_of_a_search_run_on_the_slots_and_say_what_threads_say(
 
 
 def test_more_workers_than_the_cluster_has_slots_fail_within_a_bound(
-    cluster: SparkCluster, submit: Callable[[Plan, StageIO, SparkCluster], Job], tmp_path: Path
+    cluster: SparkCluster, submit: Submit, tmp_path: Path
 ) -> None:
+    learners = Learners(cluster, CASES["xgboost"])
     job = submit(*given(tmp_path / "night", rows_of(2_000), workers=3), cluster)
     error = job.result()["error"]
 
@@ -152,31 +223,45 @@ def test_more_workers_than_the_cluster_has_slots_fail_within_a_bound(
     assert re.match(
         r"training\.workers is 3, but the Spark cluster spark://\S+ gives this job 2 slots", error["message"]
     )
-    assert "got rank" not in job.text
+    assert learners.count() == 0
+
+
+def test_auto_that_comes_to_one_takes_nothing_of_the_cluster(
+    cluster: SparkCluster, submit: Submit, tmp_path: Path
+) -> None:
+    before = len(cluster.applications(completed=True))
+    params = {**PARAMS, "n_estimators": 5}
+    job = submit(*given(tmp_path / "night", rows_of(2_000), workers="auto", params=params), cluster)
+    left = job.result()
+
+    assert left["summary"]["workers"] == 1, left
+    assert "workers: auto means 1 for 2000 rows x 7 features, 5 trees: nothing says how many cores" in job.text
+    assert (len(cluster.applications(completed=True)), cluster.applications()) == (before, [])
 
 
 def test_a_killed_worker_that_comes_back_costs_time_only(
-    cluster: SparkCluster, submit: Callable[[Plan, StageIO, SparkCluster], Job], tmp_path: Path
+    case: Case, cluster: SparkCluster, submit: Submit, tmp_path: Path
 ) -> None:
-    plan, io = given(tmp_path / "night", rows_of(ROWS), workers=2, params=MANY_TREES)
-    job = submit(plan, io, cluster)
-    job.wait_until(lambda: trainers(cluster) == 2, "both workers learn")
+    learners = Learners(cluster, case)
+    job = submit(*given(tmp_path / "night", rows_of(ROWS), **{**case.training, "params": case.long_params}), cluster)
+    job.wait_until(lambda: learners.count() == 2, "both workers learn")
     cluster.kill_worker()
     job.wait_until(lambda: "an executor was lost" in job.text, "the loss is noticed", seconds=60)
     cluster.add_worker()
     result = job.result()
 
     assert result["status"] == "succeeded", result
-    assert result["summary"]["size"] == "4000 trees"
+    assert result["summary"]["size"] == case.long_size
     assert "Training begins anew when there are 2 slots." in job.text
 
 
 def test_a_killed_worker_that_stays_away_is_a_failure_within_a_bound(
-    cluster: SparkCluster, submit: Callable[[Plan, StageIO, SparkCluster], Job], tmp_path: Path
+    case: Case, cluster: SparkCluster, submit: Submit, tmp_path: Path
 ) -> None:
-    plan, io = given(tmp_path / "night", rows_of(ROWS), workers=2, params=MANY_TREES)
+    learners = Learners(cluster, case)
+    plan, io = given(tmp_path / "night", rows_of(ROWS), **{**case.training, "params": case.long_params})
     job = submit(plan, io, cluster)
-    job.wait_until(lambda: trainers(cluster) == 2, "both workers learn")
+    job.wait_until(lambda: learners.count() == 2, "both workers learn")
     cluster.kill_worker()
     error = job.result(seconds=180)["error"]
 

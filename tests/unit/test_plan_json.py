@@ -117,7 +117,7 @@ def specs(draw: st.DrawFn) -> ModelSpec:
             "engine": "xgboost",
             "params": draw(PARAMS),
             "threshold": draw(st.just("max_f1") | st.floats(0.01, 0.99)),
-            "workers": draw(st.integers(1, 64)),
+            "workers": draw(st.just("auto") | st.integers(1, 64)),
         },
         "gates": {"minimum": draw(st.floats(0, 1)), "versus_champion": {"least": {"days": 2}}},
     }

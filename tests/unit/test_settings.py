@@ -54,6 +54,7 @@ def test_every_variable_counts() -> None:
             "NIGHTSHIFT_SPARK_MASTER": "spark://one:7077,two:7077",
             "NIGHTSHIFT_SPARK_UI": "https://spark.example.com/",
             "NIGHTSHIFT_SPARK_EVENTS": "s3://events/logs",
+            "NIGHTSHIFT_SPARK_CORES": "12",
         }
     )
     assert settings == Settings(
@@ -68,6 +69,7 @@ def test_every_variable_counts() -> None:
         spark_master="spark://one:7077,two:7077",
         spark_ui="https://spark.example.com",
         spark_events="s3://events/logs",
+        spark_cores=12,
     )
 
 
@@ -104,6 +106,7 @@ def test_an_empty_variable_is_no_variable(project: Path) -> None:
         "SPARK_MASTER",
         "SPARK_UI",
         "SPARK_EVENTS",
+        "SPARK_CORES",
     )
     assert Settings.from_environment({f"NIGHTSHIFT_{name}": "" for name in names}) == Settings.from_environment({})
 
@@ -121,6 +124,8 @@ def test_the_process_environment_is_the_default(project: Path, monkeypatch: pyte
         ("ENV", "prod\n", "cannot be a prefix"),
         ("ENV", "p" * 33, "cannot be a prefix"),
         ("THREADS", "0", "NIGHTSHIFT_THREADS is '0'"),
+        ("SPARK_CORES", "0", "NIGHTSHIFT_SPARK_CORES is '0'"),
+        ("SPARK_CORES", "many", "use a whole number: the most cores of a job"),
         ("THREADS", "-1", "use a whole number, 1 or more"),
         ("THREADS", "two", "NIGHTSHIFT_THREADS is 'two'"),
         ("THREADS", "²", "NIGHTSHIFT_THREADS is '²'"),

@@ -125,7 +125,6 @@ def test_pages_are_linked_through_the_masters_where_people_look_at_them_there() 
     [
         ("NIGHTSHIFT_SPARK_EXECUTOR_MEMORY", "lots"),
         ("NIGHTSHIFT_SPARK_MEMORY", "1.5g"),
-        ("NIGHTSHIFT_SPARK_CORES", "0"),
         ("NIGHTSHIFT_SPARK_WAIT", "for ever"),
     ],
 )
@@ -139,9 +138,9 @@ def test_memory_cores_and_patience_can_be_set(monkeypatch: pytest.MonkeyPatch) -
     assert cluster_settings("file:///store")["spark.executor.memory"] == "1g"
     assert "spark.cores.max" not in cluster_settings("file:///store")
     assert wait_seconds() == 180
-    for name, value in (("EXECUTOR_MEMORY", "768m"), ("CORES", "4"), ("MEMORY", "1g"), ("WAIT", "20")):
+    for name, value in (("EXECUTOR_MEMORY", "768m"), ("MEMORY", "1g"), ("WAIT", "20")):
         monkeypatch.setenv(f"NIGHTSHIFT_SPARK_{name}", value)
-    chosen = cluster_settings("file:///store")
+    chosen = cluster_settings("file:///store", replace(SETTINGS, spark_cores=4))
     assert (chosen["spark.executor.memory"], chosen["spark.cores.max"]) == ("768m", "4")
     assert chosen["spark.driver.memory"] == "1g"
     assert wait_seconds() == 20
@@ -166,13 +165,14 @@ def test_a_long_job_gets_the_full_compiler_on_executors() -> None:
         ("preprocess", "local", 1, "standalone", False),
         ("train", "standalone", 1, "local", False),
         ("train", "standalone", 2, "local", True),
+        ("train", "standalone", "auto", "local", True),
         ("train", "local", 2, "standalone", False),
         ("validate", "standalone", 2, "standalone", False),
         ("deploy", "standalone", 2, "standalone", False),
     ],
 )
 def test_stages_with_work_for_spark_go_to_the_cluster(
-    stage: str, target: str | None, workers: int, compute: str, goes: bool
+    stage: str, target: str | None, workers: int | str, compute: str, goes: bool
 ) -> None:
     spec = demo_spec(compute={"target": target}, training={"engine": "xgboost", "workers": workers})
     assert goes_to_cluster(stage, spec, replace(SETTINGS, compute=compute)) == goes  # type: ignore[arg-type]

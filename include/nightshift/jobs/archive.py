@@ -18,7 +18,7 @@ from nightshift.errors import SettingsError
 from nightshift.plan import package_version
 from nightshift.stamps import CODE_STAMP, python_minor
 
-DATA_SUFFIXES = (".py", ".css", ".html", ".sh", ".sql", ".sha256")
+DATA_SUFFIXES = (".py", ".css", ".html", ".json", ".sh", ".sql", ".sha256")
 DATA_NAMES = ("py.typed",)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can say
 READABLE = 0o644 << 16

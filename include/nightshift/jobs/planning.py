@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from nightshift.errors import NightSkipped
+from nightshift.errors import NightSkipped, SpecError
 from nightshift.plan import Approval, Interval, Plan, Trigger, package_version
 from nightshift.settings import Settings
 from nightshift.spec.models import ModelSpec
+from nightshift.spec.problem import in_words
+from nightshift.spec.training_rules import more_than_emr_has
 from nightshift.storage import Store
 from nightshift.storage.objects import Objects
 
@@ -34,7 +36,9 @@ def make_plan(spec: ModelSpec, interval: Interval, settings: Settings, *, run_id
     """The plan of a new run, with today's code and settings.
 
     Raises:
-        SpecError: The prepare SQL cannot be used. Parsing a DAG leaves that check out, because it takes time.
+        SpecError: The prepare SQL cannot be used, or training asks for more workers than there can be. Parsing a DAG
+            leaves these checks out: one takes time, the other needs the environment of jobs.
+        SettingsError: Nothing says where the cluster is.
         NightSkipped: A backfill of a model whose source is static.
     """
     from nightshift.spec.prepare_sql import require_prepare
@@ -45,6 +49,7 @@ def make_plan(spec: ModelSpec, interval: Interval, settings: Settings, *, run_id
             f"of today's rows. Run one night instead: nightshift run {spec.model} --night {interval.night}"
         )
     require_prepare(spec)
+    require_slots(spec, settings)
     return Plan(
         spec=spec,
         interval=interval,
@@ -56,6 +61,35 @@ def make_plan(spec: ModelSpec, interval: Interval, settings: Settings, *, run_id
         threads=settings.threads,
         code_version=package_version(),
     )
+
+
+def require_slots(spec: ModelSpec, settings: Settings) -> None:
+    """Refuse workers that can never all be at once: before data is read, and before a cluster is paid for.
+
+    Raises:
+        SpecError: There are too many.
+        SettingsError: Nothing says where the cluster is.
+    """
+    workers = spec.training.workers
+    if not isinstance(workers, int) or workers == 1:  # auto takes no more than there are
+        return
+    match settings.compute_of(spec.compute.target):
+        case "local" if workers > settings.threads:
+            raise SpecError(
+                f"training.workers is {workers}, but jobs run on this machine, with {settings.threads} threads "
+                "(NIGHTSHIFT_THREADS), and each worker takes one.",
+                hint="set training.workers to 1, which is faster on one machine, or run on a cluster: "
+                "compute.target: standalone",
+            )
+        case "standalone" if settings.spark_cores and workers > settings.spark_cores:
+            raise SpecError(
+                f"training.workers is {workers}, but a job takes at most {settings.spark_cores} cores of the cluster "
+                "(NIGHTSHIFT_SPARK_CORES), and each worker takes one.",
+                hint="lower training.workers, or raise NIGHTSHIFT_SPARK_CORES",
+            )
+        case "emr":
+            for problem in more_than_emr_has(spec):
+                raise SpecError(in_words(problem))
 
 
 def replan(plan: Plan, spec: ModelSpec, settings: Settings, *, approval: Approval | None = None) -> Plan:

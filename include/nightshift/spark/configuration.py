@@ -13,7 +13,6 @@ from nightshift.spark import s3a
 
 MEMORY = "NIGHTSHIFT_SPARK_MEMORY"
 EXECUTOR_MEMORY = "NIGHTSHIFT_SPARK_EXECUTOR_MEMORY"
-CORES = "NIGHTSHIFT_SPARK_CORES"
 MEMORY_FORM = re.compile(r"[1-9]\d*[mg]")
 AUTH_SECRET = "_SPARK_AUTH_SECRET"  # noqa: S105 (the name that Spark gives the variable)
 LOOPBACK = "127.0.0.1"
@@ -106,10 +105,8 @@ def on_cluster(
         # Whoever looks at the cluster through the master's page gets the application's through it too.
         chosen["spark.ui.reverseProxy"] = "true"
         chosen["spark.ui.reverseProxyUrl"] = settings.spark_ui
-    if cores := os.environ.get(CORES):
-        if not re.fullmatch(r"[1-9]\d{0,4}", cores):
-            raise SettingsError(f"{CORES} is {cores!r}.", hint="use a whole number: the most cores of a job")
-        chosen["spark.cores.max"] = cores
+    if settings.spark_cores:
+        chosen["spark.cores.max"] = str(settings.spark_cores)
     if settings.spark_events:
         chosen["spark.eventLog.enabled"] = "true"
         chosen["spark.eventLog.dir"] = s3a.path(settings.spark_events)

@@ -70,9 +70,9 @@ def use_submitted(cluster: Submitted) -> None:
     _submitted.append(cluster)
 
 
-def is_submitted() -> bool:
-    """Whether ``spark-submit`` started this process: sessions are on a cluster."""
-    return bool(_submitted)
+def submitted_to() -> Submitted | None:
+    """The kind of cluster that this process was submitted to; None on a machine of its own."""
+    return _submitted[-1] if _submitted else None
 
 
 @contextmanager

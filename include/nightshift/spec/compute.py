@@ -14,6 +14,7 @@ from nightshift.spec.problem import Problem, reject
 from nightshift.spec.values import Duration
 
 FEWEST_SPOT_TYPES = 5
+CORES_OF_A_UNIT = 4
 MOST_TYPES = 30  # of one instance fleet, where an allocation strategy is given
 INSTANCE_TYPE = re.compile(r"([a-z]+\d+)([a-z]*)\.(\d*)xlarge")
 TYPE_WORDS = "an instance type such as m5.xlarge or m6i.2xlarge; EMR takes nothing smaller than xlarge"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nightshift.spec import engines, rules, search_rules, static_rules, task_rules
+from nightshift.spec import engines, rules, search_rules, static_rules, task_rules, training_rules
 from nightshift.spec.base import SpecModel
 from nightshift.spec.compute import Compute
 from nightshift.spec.data_checks import DataChecks
@@ -255,15 +255,15 @@ class Training(SpecModel):
     """Seed of everything random."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["max_f1"] | None = None
     """For binary labels, probability from which a row is called positive; null and max_f1: picked on the window."""
-    workers: Annotated[int, Field(ge=1, le=rules.MOST_WORKERS)] = 1
-    """Processes that learn together: 1 trains inside the job; more share the rows on Spark, one core each."""
+    workers: Annotated[int, Field(ge=1, le=training_rules.MOST_WORKERS)] | Literal["auto"] = 1
+    """Processes that learn together: 1 trains in the job; more share the rows on Spark, a core each; auto: by size."""
     search: Search | None = None
     """Looks for the best parameters, and engine, on folds of the training window."""
 
     @field_validator("workers", mode="before")
     @classmethod
     def _check_workers(cls, value: Any) -> Any:
-        reject(rules.workers(value))
+        reject(training_rules.workers(value))
         return value
 
     @model_validator(mode="after")
@@ -271,7 +271,14 @@ class Training(SpecModel):
         reject(engines.rules_of(self.engine).problems(self.params))
         reject(engines.workers_of_own(self.engine, self.workers))
         reject(search_rules.of_training(self))
+        reject(training_rules.auto_is_measured(self.engine, self.workers))
         return self
+
+    @property
+    def worker_count(self) -> int:
+        """``workers`` of a section in which auto has become a number: the one that an engine is given."""
+        assert self.workers != "auto", "stage train has decided before an engine is asked"
+        return self.workers
 
 
 class Notify(SpecModel):

@@ -6,9 +6,9 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nightshift.spec import gate_rules, search_rules, static_rules, task_rules
+from nightshift.spec import gate_rules, search_rules, static_rules, task_rules, training_rules
 from nightshift.spec.problem import Problem, did_you_mean, nearest, path_text
 
 if TYPE_CHECKING:
@@ -28,20 +28,7 @@ CHECKS = ("between", "in_set", "not_null", "matches", "expect")
 SCHEMES = ("file", "s3", "gs", "az", "abfs", "abfss")
 SUFFIXES = (".csv", ".csv.gz", ".csv.zip", ".parquet")
 ENCODERS = ("index", "one_hot")
-MOST_WORKERS = 64
 DAY_CODES = ("%Y", "%y", "%m", "%d", "%j", "%F")
-
-
-def workers(value: Any) -> Iterator[Problem]:
-    """How many processes learn together."""
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WORKERS:
-        return
-    hint = "1 trains inside the job, without Spark; a larger number takes as many of Spark's cores"
-    if isinstance(value, str) and value.strip().isdecimal() and 1 <= int(value) <= MOST_WORKERS:
-        hint = f"write {int(value)} without quotes"
-    yield Problem(
-        f"{value!r} is not a number of workers.", allowed=f"a whole number from 1 to {MOST_WORKERS}", hint=hint
-    )
 
 
 def package_file(table: PackageTable) -> Iterator[Problem]:
@@ -376,5 +363,6 @@ BETWEEN_SECTIONS = (
     *gate_rules.BETWEEN_SECTIONS,
     *static_rules.BETWEEN_SECTIONS,
     *search_rules.BETWEEN_SECTIONS,
+    *training_rules.BETWEEN_SECTIONS,
     (emr_reads_no_local_disk, {"compute", "source", "tables"}),
 )

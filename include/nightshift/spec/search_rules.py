@@ -190,7 +190,13 @@ def of_training(training: Training) -> Iterator[Problem]:
             yield Problem(
                 f"{name} has one value only.", at, hint=f"write {name}: {space.ends[0]} below training.params"
             )
-    if training.search.parallel > 1 and training.workers > 1:
+    if training.workers == "auto":
+        yield Problem(
+            "a search tries trees and depths on which the best number of workers depends.",
+            ("workers",),
+            allowed="a number, where there is a search",
+        )
+    elif training.search.parallel > 1 and training.workers > 1:
         yield Problem(
             f"each trial takes {training.workers} of Spark's slots (training.workers), one trial after another.",
             ("search", "parallel"),

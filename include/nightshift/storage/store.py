@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -190,11 +190,25 @@ class Store:
             IntegrityError, KeyError, StorageError: As for ``read``.
         """
         import pyarrow as pa
+
+        return pa.concat_tables(self.read_parts(manifest, output, columns=columns), promote_options="default")
+
+    def read_parts(self, manifest: Manifest, output: str, *, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """One table of a version, file by file: for whoever needs no more than one of them in memory.
+
+        Args:
+            manifest: The version.
+            output: Name of the table.
+            columns: Only these columns.
+
+        Raises:
+            IntegrityError, KeyError, StorageError: As for ``read``.
+        """
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        files = self._files_of(manifest, output)
-        tables = [pq.read_table(pa.BufferReader(self.read(manifest, entry.path)), columns=columns) for entry in files]
-        return pa.concat_tables(tables, promote_options="default")
+        for entry in self._files_of(manifest, output):
+            yield pq.read_table(pa.BufferReader(self.read(manifest, entry.path)), columns=columns)
 
     def uris(self, manifest: Manifest, output: str) -> list[str]:
         """The parquet files of one table as ``spark.read`` takes them: glob patterns, not percent-encoded.

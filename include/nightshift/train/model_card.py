@@ -33,7 +33,7 @@ def model_card(
         "size": fitted.size,
         "seed": training.seed,
         "threads": plan.threads,
-        "workers": training.workers,
+        "workers": training.worker_count,
         "threshold": fitted.threshold,
         **in_card(reach),
         "train_window": None if plan.spec.split else [window.start.isoformat(), window.end.isoformat()],

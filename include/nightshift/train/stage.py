@@ -18,7 +18,8 @@ from nightshift.train.key_parts import key_parts
 from nightshift.train.model_card import model_card
 from nightshift.train.search import Found, search
 from nightshift.train.search.records import forget
-from nightshift.train.window import TrainingWindow
+from nightshift.train.window import TABLE, TrainingWindow
+from nightshift.train.workers import with_workers
 from nightshift.transforms import Transforms
 
 log = logging.getLogger(__name__)
@@ -36,18 +37,25 @@ def run(plan: Plan, io: StageIO) -> StageResult:
         ModelError: What was learned cannot be turned into a graph.
     """
     given = io.given("preprocess")
+    transforms = Transforms.from_json(io.store.read(given, "transforms.json"))
+    plan = with_workers(plan, rows=given.outputs[TABLE].rows, features=len(transforms.feature_names))
     inputs, also = {"preprocess": given.ref}, key_parts(plan)
     key = key_of(plan, "train", inputs, also=also)
-    result = once(plan, io, "train", inputs, lambda attempt: _train(plan, io, given, attempt, key), also=also)
+
+    def build(attempt: Attempt) -> dict[str, Any]:
+        return _train(plan, io, given, transforms, attempt, key=key)
+
+    result = once(plan, io, "train", inputs, build, also=also)
     if plan.spec.training.search is not None:
         forget(io.store, plan.interval.key, key)
     return result
 
 
-def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt, key: str) -> dict[str, Any]:
+def _train(
+    plan: Plan, io: StageIO, given: Manifest, transforms: Transforms, attempt: Attempt, *, key: str
+) -> dict[str, Any]:
     import pyarrow as pa
 
-    transforms = Transforms.from_json(io.store.read(given, "transforms.json"))
     window = TrainingWindow(
         store=io.store,
         given=given,
@@ -84,7 +92,7 @@ def _train(plan: Plan, io: StageIO, given: Manifest, attempt: Attempt, key: str)
     return {
         "engine": training.engine,
         "task": plan.spec.label.task,
-        "workers": training.workers,
+        "workers": training.worker_count,
         "size": fitted.size,
         "train_rows": window.rows,
         "features": window.width,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -90,9 +90,12 @@ class TrainingWindow:
             IntegrityError: A file is not the one that was published.
         """
         if self.part is None:
-            table = self._table(FEATURES, LABEL)
-            labels = self._checked(table.column(LABEL))
-            return feature_matrix(table.column(FEATURES), self.width), labels
+            import pyarrow as pa
+
+            vectors, others = self._vectors(TABLE, others=[LABEL])
+            columns = [one.column(LABEL) for one in others]
+            chunks = [chunk for column in columns for chunk in column.chunks]
+            return vectors, self._checked(pa.chunked_array(chunks, columns[0].type))
         return self.vectors, self._checked(self.labels)
 
     def check_labels(self) -> None:
@@ -153,10 +156,23 @@ class TrainingWindow:
         Raises:
             IntegrityError: A file is not the one that was published.
         """
+        return self._vectors(*ASKED)[0]
+
+    def _vectors(self, *names: str, others: Sequence[str] = ()) -> tuple[Array, list[pa.Table]]:
+        """The vectors of tables, one after another, and their other columns, file by file.
+
+        Filled file by file: read as one table, the vectors would be in memory twice.
+        """
         import numpy as np
 
-        tables = (self.store.read_table(self.given, name, columns=[FEATURES]) for name in ASKED)
-        return np.concatenate([feature_matrix(table.column(FEATURES), self.width) for table in tables])
+        rows = sum(self.given.outputs[name].rows for name in names)
+        vectors, parts, begin = np.empty((rows, self.width), np.float32), [], 0
+        for name in names:
+            for part in self.store.read_parts(self.given, name, columns=[FEATURES, *others]):
+                vectors[begin : begin + part.num_rows] = feature_matrix(part.column(FEATURES), self.width)
+                begin += part.num_rows
+                parts.append(part.select(list(others)))
+        return vectors, parts
 
     def _check_labelled(self, unlabelled: int) -> None:
         if unlabelled:

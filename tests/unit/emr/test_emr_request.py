@@ -243,6 +243,17 @@ def test_training_on_several_workers_keeps_its_executors() -> None:
     assert "spark.executor.instances=3" not in other
 
 
+def test_training_that_may_need_spark_keeps_as_many_executors_as_auto_would_take() -> None:
+    def asked(core_units: int) -> list[str]:
+        compute = {"target": "emr", "emr": {"core_units": core_units, "max_units": 8}}
+        spec = demo_spec(training={"engine": "xgboost", "workers": "auto"}, compute=compute)
+        arguments: list[str] = step_request(JOB, spec, CODE, name="n", result="r")["HadoopJarStep"]["Args"]
+        return [each for each in arguments if each.startswith("spark.executor.instances")]
+
+    assert asked(5) == ["spark.executor.instances=5"]
+    assert asked(1) == [], "one core node is no more than this process"
+
+
 def test_the_key_of_a_step_is_of_its_work() -> None:
     key = step_key(JOB, CODE)
     assert key == step_key(Job(JOB.stage, JOB.plan, dict(JOB.upstream)), CODE)

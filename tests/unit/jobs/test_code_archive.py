@@ -83,6 +83,7 @@ def test_it_holds_code_and_templates_and_nothing_that_lies_around(tmp_path: Path
     assert names == sorted(names)
     assert {name.split("/")[0] for name in names} == {"nightshift"}
     assert {"nightshift/report/templates/run.html", "nightshift/py.typed", "nightshift/stamp.json"} <= set(names)
+    assert "nightshift/train/crossover.json" in names
     on_disk = {f"nightshift/{path.relative_to(PACKAGE).as_posix()}" for path in PACKAGE.rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == on_disk
     assert not [name for name in names if "__pycache__" in name]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from nightshift.spec.models import Training
+from nightshift.spec.training_rules import auto_is_measured
 
 GOOD = {
     "n_estimators": 200,
@@ -56,16 +57,24 @@ def test_bad_parameters_are_named(name: str, value: Any, words: str) -> None:
     assert re.search(words, str(caught.value)), str(caught.value)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 64])
-def test_a_number_of_workers_passes(workers: int) -> None:
+@pytest.mark.parametrize("workers", [1, 2, 64, "auto"])
+def test_a_number_of_workers_passes(workers: Any) -> None:
     assert Training(engine="xgboost", workers=workers).workers == workers
     assert Training(engine="xgboost").workers == 1
 
 
-@pytest.mark.parametrize("workers", [0, -1, 65, True, 2.0, "2", "many", None])
+@pytest.mark.parametrize("workers", [0, -1, 65, True, 2.0, "2", "many", "Auto", None])
 def test_anything_else_is_no_number_of_workers(workers: Any) -> None:
-    with pytest.raises(ValueError, match=r"is not a number of workers.*a whole number from 1 to 64"):
+    with pytest.raises(ValueError, match=r"is not a number of workers.*a whole number from 1 to 64, or auto"):
         Training(engine="xgboost", workers=workers)
+
+
+def test_auto_needs_a_measured_size() -> None:
+    assert list(auto_is_measured("xgboost", "auto")) == []
+    assert list(auto_is_measured("torch", 2)) == []
+    [problem] = auto_is_measured("torch", "auto")
+    assert problem.message.startswith("nobody has measured from what size on several workers are faster for torch")
+    assert problem.allowed == "auto for xgboost, else a whole number from 1 to 64"
 
 
 def test_workers_are_no_parameter_of_the_engine() -> None:

@@ -103,5 +103,5 @@ def engine_of(training: Training) -> Engine:
     from nightshift.train.engines.xgboost import XGBoost
     from nightshift.train.engines.xgboost_spark import XGBoostOnSpark
 
-    engines: dict[str, Engine] = {"xgboost": XGBoost() if training.workers == 1 else XGBoostOnSpark()}
+    engines: dict[str, Engine] = {"xgboost": XGBoost() if training.worker_count == 1 else XGBoostOnSpark()}
     return engines[training.engine]

@@ -52,6 +52,7 @@ class XGBoost:
         fixed = fixed_of(window.label, training)
         trees = int(params["n_estimators"])
         matrix = xgboost.QuantileDMatrix(features, labels, max_bin=int(params.get("max_bin", 256)), nthread=threads)
+        del features  # the matrix has them in bins, of a byte or two; nobody looks at the numbers again
         watch = _watch(matrix, trees, str(fixed["eval_metric"]), keep=task == "binary")
         booster = xgboost.train(
             {

@@ -45,9 +45,9 @@ class XGBoostOnSpark:
 
     def fit(self, window: TrainingWindow, training: Training, *, threads: int, asked: Array) -> Fitted:
         """Train; see ``Engine.fit``."""
-        if window.rows < training.workers * ROWS_OF_A_WORKER:
+        if window.rows < training.worker_count * ROWS_OF_A_WORKER:
             raise DataError(
-                f"{window.named} has {window.rows} rows, too few for {training.workers} workers: "
+                f"{window.named} has {window.rows} rows, too few for {training.worker_count} workers: "
                 f"each needs about {ROWS_OF_A_WORKER}.",
                 hint="set training.workers to 1",
             )
@@ -58,9 +58,9 @@ class XGBoostOnSpark:
             spark.conf.set("spark.sql.adaptive.enabled", "false")
             rows = read(spark, window)
             positives = check_rows(rows, window)
-            window.announce(self.name, described(window.label, positives), f"{training.workers} workers")
+            window.announce(self.name, described(window.label, positives), f"{training.worker_count} workers")
             began = time.monotonic()
-            booster = with_all_workers(spark, training.workers, lambda: _train(rows, window, training))
+            booster = with_all_workers(spark, training.worker_count, lambda: _train(rows, window, training))
             data = bytes(booster.save_raw("ubj"))
             return fitted(
                 booster,
@@ -84,7 +84,7 @@ def _train(rows: DataFrame, window: TrainingWindow, training: Training) -> Any:
         logging.getLogger(name).setLevel(logging.WARNING)
     key = [col(f"`{name}`") for name in window.key]
     shares = rows.select(col(FEATURES), col(LABEL).cast("float").alias(LABEL), *key)
-    shares = shares.repartition(training.workers, *key).sortWithinPartitions(*key)
+    shares = shares.repartition(training.worker_count, *key).sortWithinPartitions(*key)
     regression = window.label.task == "regression"
     fixed = fixed_of(window.label, training)
     # A classifier of xgboost.spark chooses these itself, by the labels that there are: check_classes saw all of them.
@@ -92,7 +92,7 @@ def _train(rows: DataFrame, window: TrainingWindow, training: Training) -> Any:
     estimator = (SparkXGBRegressor if regression else SparkXGBClassifier)(
         features_col=FEATURES,
         label_col=LABEL,
-        num_workers=training.workers,
+        num_workers=training.worker_count,
         # With the workers, so that a training that Spark starts again has a new one.
         launch_tracker_on_driver=False,
         random_state=training.seed,

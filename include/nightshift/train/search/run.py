@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightshift.plan import Plan, digest_of, library_versions
-from nightshift.spark import session
-from nightshift.spark.session import is_submitted
+from nightshift.spark import session, submitted_to
 from nightshift.spec.models import Training
 from nightshift.spec.spark_use import any_trains_on_spark
 from nightshift.train.search.folds import Fold, folds_of
@@ -92,7 +91,7 @@ def _trials(plan: Plan, window: TrainingWindow, folds: tuple[Fold, ...]) -> Iter
     """Where trials run: several at once on the slots of a cluster, if this job was submitted to one."""
     training, metric = plan.spec.training, plan.spec.gates.metric
     at_once = 1 if training.search is None else training.search.parallel
-    on_slots = at_once > 1 and is_submitted()
+    on_slots = at_once > 1 and submitted_to() is not None
     # Each has its share, also on a cluster and where fewer run at once: the number of threads is part of the result.
     threads = max(1, plan.threads // at_once)
     if not (on_slots or any_trains_on_spark(training)):

@@ -9,6 +9,7 @@ from typing import Any
 
 from nightshift.jobs import Job
 from nightshift.spec.models import ModelSpec
+from nightshift.spec.spark_use import most_workers
 
 RESULT = "result.json"
 
@@ -85,11 +86,13 @@ def step_request(job: Job, spec: ModelSpec, code: Code, *, name: str, result: st
 def _settings(stage: str, spec: ModelSpec) -> dict[str, str]:
     """What Spark must know before it starts, and only this stage needs."""
     settings = {"spark.driver.memory": spec.compute.emr.driver_memory}
-    if stage == "train" and spec.training.workers > 1:
+    workers = most_workers(spec, "emr", cores=None) or 1
+    if stage == "train" and workers > 1:
         # All workers at once, for as long as it takes: Spark refuses that where executors come and go.
+        # Where auto decides to train natively, Spark is never started.
         settings |= {
             "spark.dynamicAllocation.enabled": "false",
             "spark.executor.cores": "1",
-            "spark.executor.instances": str(spec.training.workers),
+            "spark.executor.instances": str(workers),
         }
     return settings
