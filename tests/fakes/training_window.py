@@ -77,8 +77,8 @@ def rows_of(count: int, *, seed: int = 1) -> pa.Table:
     )
 
 
-def publish(plan: Plan, table: pa.Table, *, files: int = 2) -> Ref:
-    """What preprocess would publish, in so many files; probe and holdout are rows of the window too."""
+def publish(plan: Plan, table: pa.Table, *, files: int = 2, holdout: pa.Table | None = None) -> Ref:
+    """What preprocess would publish, in so many files; the probe, and a holdout not given, are rows of the window."""
     store = Store.of(plan)
     attempt = store.attempt("preprocess", plan.interval.key)
     attempt.put("transforms.json", TRANSFORMS.to_json())
@@ -88,16 +88,22 @@ def publish(plan: Plan, table: pa.Table, *, files: int = 2) -> Ref:
     for number in range(files):
         pq.write_table(table.slice(number * size, size), folder / f"part-{number:05d}.parquet")
     attempt.adopt_spark_output("train")
-    for name, asked in (("probe", table.slice(0, 50)), ("holdout", table.slice(50, 200))):
+    for name, asked in (("probe", table.slice(0, 50)), ("holdout", holdout or table.slice(50, 200))):
         attempt.put_table(name, asked)
     return attempt.publish(stage_key=f"{files}", code="test").ref
 
 
 def given(
-    root: Path, table: pa.Table, *, files: int = 2, change: Callable[[Plan], Plan] = lambda plan: plan, **training: Any
+    root: Path,
+    table: pa.Table,
+    *,
+    files: int = 2,
+    holdout: pa.Table | None = None,
+    change: Callable[[Plan], Plan] = lambda plan: plan,
+    **training: Any,
 ) -> tuple[Plan, StageIO]:
     """A published window and the plan to train on it, ready for ``train.run``."""
     plan = change(plan_of(root, **training))
     scratch = root / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
-    return plan, StageIO(Store.of(plan), {"preprocess": publish(plan, table, files=files)}, scratch)
+    return plan, StageIO(Store.of(plan), {"preprocess": publish(plan, table, files=files, holdout=holdout)}, scratch)

@@ -212,6 +212,21 @@ def test_trials_of_a_search_run_on_the_slots_and_say_what_threads_say(
     assert {name: result["summary"][name] for name in names} == {name: here.summary[name] for name in names}
 
 
+def test_spark_ml_outlives_a_worker_and_learns_what_it_learns_on_a_local_spark(
+    cluster: SparkCluster, submit: Callable[[Plan, StageIO, SparkCluster], Job], spark: object, tmp_path: Path
+) -> None:
+    rows, params = rows_of(ROWS), {"algorithm": "gbt", "max_iter": 80, "max_depth": 3}
+    job = submit(*given(tmp_path / "cluster-night", rows, engine="spark_ml", params=params), cluster)
+    job.wait_until(lambda: "train: 15 s, " in job.text, "it learns")
+    cluster.kill_worker()
+    there = job.result()
+    here = run(*given(tmp_path / "local-night", rows, engine="spark_ml", params=params))
+
+    assert there["status"] == "succeeded", there
+    assert there["summary"]["model_digest"] == here.summary["model_digest"]
+    assert there["summary"]["size"].startswith("80 trees, ")
+
+
 def test_more_workers_than_the_cluster_has_slots_fail_within_a_bound(
     cluster: SparkCluster, submit: Submit, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from tests.fakes.published_night import demo_spec
 from nightshift.errors import SettingsError
 from nightshift.jobs import spark_submit
 from nightshift.jobs.placement import application_in, goes_to_cluster
+from nightshift.plan import STAGES
 from nightshift.settings import Settings
 from nightshift.spark import s3a
 from nightshift.spark.cluster import wait_seconds
@@ -176,6 +177,13 @@ def test_stages_with_work_for_spark_go_to_the_cluster(
 ) -> None:
     spec = demo_spec(compute={"target": target}, training={"engine": "xgboost", "workers": workers})
     assert goes_to_cluster(stage, spec, replace(SETTINGS, compute=compute)) == goes  # type: ignore[arg-type]
+
+
+def test_spark_ml_always_trains_on_the_cluster() -> None:
+    spec = demo_spec(
+        compute={"target": "standalone"}, training={"engine": "spark_ml", "params": {"algorithm": "random_forest"}}
+    )
+    assert [stage for stage in STAGES if goes_to_cluster(stage, spec, SETTINGS)] == ["preprocess", "train"]
 
 
 def test_a_spec_that_wants_a_cluster_needs_to_know_where_it_is() -> None:

@@ -57,6 +57,8 @@ logger.ending.name = org.apache.spark.scheduler.cluster
 logger.ending.level = error
 logger.late.name = org.apache.spark.rpc.netty.Dispatcher
 logger.late.level = error
+logger.blas.name = dev.ludovic.netlib
+logger.blas.level = error
 """
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JVM_EXIT_SECONDS = 20
+GONE_SECONDS = 1.0
 
 # What a user's shell may hold for another Spark, and would silently change this one.
 FOREIGN_VARIABLES = (
@@ -114,6 +115,8 @@ def session(
 def _on_this_machine(
     app: str, *, threads: int, scratch: Path, rows: int, storage: str | None
 ) -> Iterator[SparkSession]:
+    from py4j.protocol import Py4JError
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
     began = time.monotonic()
@@ -124,6 +127,13 @@ def _on_this_machine(
             s3a.require_jars(started.sparkContext._jvm)
         log.info("Spark %s session in %.1f s", started.version, time.monotonic() - began)
         yield started
+    except (Py4JError, ConnectionError, JobError) as error:
+        if _ended(SparkContext._gateway) and not isinstance(error, JobError):
+            raise JobError(
+                "Spark's JVM ended while it worked.",
+                hint=f"where the machine ran out of memory, {MEMORY} and NIGHTSHIFT_THREADS make it take less",
+            ) from error
+        raise
     finally:
         _end(started)
 
@@ -232,13 +242,31 @@ def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
 
 
+def _ended(gateway: Any) -> bool:
+    """Whether the JVM is gone. Its connections end before its process does, so it gets a moment."""
+    try:
+        gateway.proc.wait(timeout=GONE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 def _end(started: SparkSession) -> None:
     """Stop Spark and its JVM, so that nothing is left that uses the scratch folder or memory."""
+    from py4j.protocol import Py4JError
     from pyspark import SparkContext
+    from pyspark.sql import SparkSession
 
     gateway: Any = SparkContext._gateway
-    started.stop()
-    gateway.shutdown()
+    if gateway.proc.poll() is not None:
+        started.sparkContext._jsc = None  # nothing is left that could be stopped
+        started.sparkContext.stop()
+        SparkSession._instantiatedSession = SparkSession._activeSession = None
+        with suppress(Py4JError, ConnectionError):
+            gateway.shutdown()
+    else:
+        started.stop()
+        gateway.shutdown()
     SparkContext._gateway = None
     SparkContext._jvm = None
     process: subprocess.Popen[bytes] = gateway.proc

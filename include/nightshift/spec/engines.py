@@ -12,12 +12,13 @@ from pydantic import AfterValidator, WithJsonSchema
 
 from nightshift.spec.parameters import EngineParams, Value
 from nightshift.spec.problem import Problem, did_you_mean, rejection
+from nightshift.spec.spark_ml_params import SPARK_ML
 from nightshift.spec.xgboost_params import XGBOOST
 
 if TYPE_CHECKING:
     from nightshift.spec.values import Task
 
-PARAMS: dict[str, EngineParams] = {"xgboost": XGBOOST}
+PARAMS: dict[str, EngineParams] = {"xgboost": XGBOOST, "spark_ml": SPARK_ML}
 OWN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 OWN_WORDS = "a class of your own as package.module:Class"
 ALLOWED = f"{', '.join(PARAMS)}, or {OWN_WORDS}"
@@ -48,11 +49,21 @@ class _OwnParams:
 _OWN_PARAMS = _OwnParams()
 
 
-def workers_of_own(engine: str, workers: object) -> Iterator[Problem]:
-    """An own class learns in the job's process; several workers would be asked for in vain."""
-    if is_own(engine) and isinstance(workers, int) and workers > 1:
+def workers(engine: str, number: int | str) -> Iterator[Problem]:
+    """Only some engines take a number of workers."""
+    if number == 1:
+        return
+    if is_own(engine):
         yield Problem(
             f"{engine} learns in one process.", ("workers",), allowed="1", hint="drop the key, or see docs/engines.md"
+        )
+    elif engine == "spark_ml":
+        yield Problem(
+            "spark_ml takes no number of workers: as many of its tasks work at once as Spark's executors have cores.",
+            ("workers",),
+            hint="drop it; NIGHTSHIFT_THREADS is the number of portions the rows are shared out in, and "
+            "NIGHTSHIFT_SPARK_CORES limits a job's cores",
+            is_key=True,
         )
 
 

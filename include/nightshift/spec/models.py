@@ -250,7 +250,7 @@ class Training(SpecModel):
     engine: engines.EngineName = Field(examples=["xgboost"])
     """Training engine, or a class of one's own: package.module:Class."""
     params: dict[str, int | float | str | bool] = {}
-    """The engine's own parameters; for xgboost also n_estimators, the number of trees."""
+    """The engine's own parameters; for xgboost also n_estimators, the number of trees; for spark_ml the algorithm."""
     seed: int = 0
     """Seed of everything random."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["max_f1"] | None = None
@@ -269,9 +269,9 @@ class Training(SpecModel):
     @model_validator(mode="after")
     def _check_params(self) -> Self:
         reject(engines.rules_of(self.engine).problems(self.params))
-        reject(engines.workers_of_own(self.engine, self.workers))
-        reject(search_rules.of_training(self))
+        reject(engines.workers(self.engine, self.workers))
         reject(training_rules.auto_is_measured(self.engine, self.workers))
+        reject(search_rules.of_training(self))
         return self
 
     @property

@@ -67,7 +67,35 @@ class OneOf:
         return f"one of {', '.join(self.words)}"
 
 
-Rule = Whole | Real | OneOf
+@dataclass(frozen=True)
+class Flag:
+    """True or false."""
+
+    def admits(self, value: Value) -> bool:
+        return isinstance(value, bool)
+
+    def __str__(self) -> str:
+        return "true or false"
+
+
+@dataclass(frozen=True)
+class SomeOf:
+    """How many of several things: one of a few words, a number of them, or a share above 0 and at most 1."""
+
+    words: tuple[str, ...]
+
+    def admits(self, value: Value) -> bool:
+        if isinstance(value, str):
+            return value in self.words
+        if isinstance(value, float):
+            return 0 < value <= 1
+        return not isinstance(value, bool) and value >= 1
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.words)}, a whole number from 1, or a share such as 0.5"
+
+
+Rule = Whole | Real | OneOf | Flag | SomeOf
 
 
 class EngineParams(Protocol):

@@ -204,6 +204,8 @@ def of_training(training: Training) -> Iterator[Problem]:
             hint="drop parallel, or set training.workers to 1",
         )
     for family in families(training):
+        if family.engine != training.engine:
+            yield from engines.workers(family.engine, training.workers)
         yield from _of_points(family, lambda point, of=family: of.rules.problems(point))
 
 

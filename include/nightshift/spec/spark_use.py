@@ -21,7 +21,7 @@ def uses_spark(stage: str, spec: ModelSpec) -> bool:
 
 def trains_on_spark(training: Training) -> bool:
     """Whether one training is tasks of a Spark application; with ``workers: auto``, whether it may be."""
-    return training.workers != 1
+    return training.engine == "spark_ml" or training.workers != 1
 
 
 def any_trains_on_spark(training: Training) -> bool:

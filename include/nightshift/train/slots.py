@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from nightshift.errors import JobError, SpecError
 
 if TYPE_CHECKING:
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class Slots:
             raise self._complaint from error
         if isinstance(error, Py4JError | PySparkException):
             raise JobError(
-                f"training on {self._workers} workers failed: {_reason(error)}",
+                f"training on {self._workers} workers failed: {reason_of(error)}",
                 hint="the workers' own words are in the logs of their executors, on the page of Spark's master; "
                 "one that is gone without a word had too little memory, or its machine was lost",
             ) from error
@@ -190,19 +191,20 @@ class Slots:
                 self._context.cancelJobGroup(GROUP)
             if now - told >= TELL_SECONDS:
                 told = now
-                log.info("train: %.0f s, %s, %d slots", now - self._began, self._doing(), slots)
-
-    def _doing(self) -> str:
-        """What Spark says about the training's tasks."""
-        status = self._context.statusTracker()
-        stages = [found for number in status.getActiveStageIds() if (found := status.getStageInfo(number)) is not None]
-        if not stages:
-            return "no task at work"
-        at_work, again = sum(stage.numActiveTasks for stage in stages), max(stage.currentAttemptId for stage in stages)
-        return f"{at_work} tasks at work" + (f", attempt {again + 1}" if again else "")
+                log.info("train: %.0f s, %s, %d slots", now - self._began, doing(self._context), slots)
 
 
-def _reason(error: Exception) -> str:
+def doing(context: SparkContext) -> str:
+    """What Spark says about the tasks at work."""
+    status = context.statusTracker()
+    stages = [found for number in status.getActiveStageIds() if (found := status.getStageInfo(number)) is not None]
+    if not stages:
+        return "no task at work"
+    at_work, again = sum(stage.numActiveTasks for stage in stages), max(stage.currentAttemptId for stage in stages)
+    return f"{at_work} tasks at work" + (f", attempt {again + 1}" if again else "")
+
+
+def reason_of(error: Exception) -> str:
     """The line of Spark's long text that says what was wrong."""
     java = getattr(error, "java_exception", None)
     text = str(java.getMessage() if java is not None else error)

@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataError, IntegrityError
+from nightshift.train.threshold import Ranking
 from nightshift.train.window import FEATURES, LABEL, TABLE, TIME, TrainingWindow
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
+
+PROBABILITY = "probability"
+# Rows whose probabilities begin with the same six decimals are not told apart when a threshold is looked for.
+STEPS = 1_000_000
 
 
 def read(spark: SparkSession, window: TrainingWindow) -> DataFrame:
@@ -102,3 +107,23 @@ def _facts() -> list[Any]:
         min(length).alias("least"),
         max(length).alias("most"),
     ]
+
+
+def ranking_of(scored: DataFrame) -> Ranking:
+    """Rows by probability: at most a million groups come to this process, however many rows there are.
+
+    Args:
+        scored: Rows with a label of 0 or 1 and ``PROBABILITY``, a float.
+    """
+    import numpy as np
+    from pyspark.sql.functions import col, count, floor, max, min, sum
+
+    grouped = scored.groupBy(floor(col(PROBABILITY).cast("double") * STEPS).alias("step")).agg(
+        max(PROBABILITY).alias("highest"),
+        min(PROBABILITY).alias("lowest"),
+        count("*").alias("rows"),
+        sum(LABEL).alias("positives"),
+    )
+    table = grouped.toArrow().sort_by([("step", "descending")])
+    columns = {name: table.column(name).to_numpy() for name in ("highest", "lowest", "rows", "positives")}
+    return Ranking(**{name: np.ascontiguousarray(values) for name, values in columns.items()})

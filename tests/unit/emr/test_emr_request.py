@@ -21,6 +21,7 @@ from nightshift.errors import SettingsError
 from nightshift.jobs import Job, PublishedPlan
 from nightshift.plan import package_version
 from nightshift.spec.compute import Emr, units_of
+from nightshift.spec.spark_use import uses_spark
 from nightshift.storage import Ref
 from nightshift_airflow.compute.emr.identity import Identity, deadline_of, is_ours
 from nightshift_airflow.compute.emr.packages import Dependencies, python_of
@@ -252,6 +253,13 @@ def test_training_that_may_need_spark_keeps_as_many_executors_as_auto_would_take
 
     assert asked(5) == ["spark.executor.instances=5"]
     assert asked(1) == [], "one core node is no more than this process"
+
+
+def test_training_with_spark_ml_takes_the_executors_that_emr_gives() -> None:
+    spec = demo_spec(training={"engine": "spark_ml", "params": {"algorithm": "gbt"}})
+    arguments = step_request(JOB, spec, CODE, name="n", result="r")["HadoopJarStep"]["Args"]
+    assert uses_spark("train", spec)
+    assert [word for word in arguments if word.startswith("spark.")] == ["spark.driver.memory=4g"]
 
 
 def test_the_key_of_a_step_is_of_its_work() -> None:

@@ -100,8 +100,12 @@ def engine_of(training: Training) -> Engine:
         from nightshift.train.engines.own import OwnEngine
 
         return OwnEngine.of(training.engine)
+    from nightshift.train.engines.spark_ml import SparkML
     from nightshift.train.engines.xgboost import XGBoost
     from nightshift.train.engines.xgboost_spark import XGBoostOnSpark
 
-    engines: dict[str, Engine] = {"xgboost": XGBoost() if training.worker_count == 1 else XGBoostOnSpark()}
+    engines: dict[str, Engine] = {
+        "spark_ml": SparkML(),
+        "xgboost": XGBoost() if training.worker_count == 1 else XGBoostOnSpark(),
+    }
     return engines[training.engine]

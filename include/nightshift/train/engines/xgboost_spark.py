@@ -18,7 +18,7 @@ from nightshift.spec.models import Training
 from nightshift.train.engines import Fitted
 from nightshift.train.engines.xgboost import described, fitted, fixed_of, is_told, params_of
 from nightshift.train.slots import with_all_workers
-from nightshift.train.spark_rows import check_rows, read
+from nightshift.train.spark_rows import PROBABILITY, check_rows, ranking_of, read
 from nightshift.train.threshold import Ranking, threshold_of
 from nightshift.train.window import FEATURES, LABEL, TrainingWindow
 
@@ -31,11 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROBABILITY = "probability"
 # xgboost.spark stops working where a worker has no row at all.
 ROWS_OF_A_WORKER = 100
-# Rows whose probabilities begin with the same six decimals are not told apart when a threshold is looked for.
-STEPS = 1_000_000
 
 
 class XGBoostOnSpark:
@@ -109,20 +106,9 @@ def _train(rows: DataFrame, window: TrainingWindow, training: Training) -> Any:
 
 
 def _ranking(rows: DataFrame, booster: bytes, width: int) -> Ranking:
-    """The training rows by probability: at most a million groups come to this process, however many rows there are."""
-    import numpy as np
-    from pyspark.sql.functions import col, count, floor, max, min, sum
-
-    scored = rows.select(FEATURES, LABEL).mapInArrow(_scorer(booster, width), f"{LABEL} tinyint, {PROBABILITY} float")
-    grouped = scored.groupBy(floor(col(PROBABILITY).cast("double") * STEPS).alias("step")).agg(
-        max(PROBABILITY).alias("highest"),
-        min(PROBABILITY).alias("lowest"),
-        count("*").alias("rows"),
-        sum(LABEL).alias("positives"),
-    )
-    table = grouped.toArrow().sort_by([("step", "descending")])
-    columns = {name: table.column(name).to_numpy() for name in ("highest", "lowest", "rows", "positives")}
-    return Ranking(**{name: np.ascontiguousarray(values) for name, values in columns.items()})
+    """The training rows by probability."""
+    schema = f"{LABEL} tinyint, {PROBABILITY} float"
+    return ranking_of(rows.select(FEATURES, LABEL).mapInArrow(_scorer(booster, width), schema))
 
 
 def _scorer(data: bytes, width: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
