@@ -6,13 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
 INSTALLED := $(VENV)/.installed
+TORCH := $(VENV)/.torch
 # The stack's commands need no virtual environment; where there is one, its Python is new enough.
 STACK = PYTHONPATH=include $(or $(wildcard $(BIN)/python),$(PYTHON)) -m nightshift.stack
 YES = $(filter-out 0 no false,$(1))
 COMPILE := compile pyproject.toml --universal --generate-hashes --no-header --quiet --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-all test-stack mutation check format airflow lock aws-double bench bench-training clean
+.PHONY: help setup torch demo test test-unit test-all test-stack mutation check format airflow lock aws-double bench bench-training clean
 .PHONY: env up down ps doctor-stack logs trigger open
 
 help:  ## Show this list
@@ -30,16 +31,23 @@ $(INSTALLED): requirements.txt requirements-uv.txt pyproject.toml
 setup: $(INSTALLED)  ## Install everything and prepare local state (Java if there is none, Airflow, MLflow)
 	@$(BIN)/nightshift init
 
+$(TORCH): $(INSTALLED) requirements-torch.txt
+	@echo "torch: installing PyTorch (on Linux with CUDA: 5 GB on disk)"
+	@$(UV) install --quiet --python $(BIN)/python --require-hashes -r requirements-torch.txt
+	@touch $@
+
+torch: setup $(TORCH)  ## Add PyTorch to what is installed, for models with the engine torch
+
 demo: setup  ## Retrain the flight-delay model for three nights, from raw data to a deployed champion
 	@$(BIN)/nightshift demo
 
 test: setup  ## All tests but the long ones (under 10 minutes)
-	@$(BIN)/pytest -n 2 --dist loadfile -m "not long and not stack"
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not long and not stack and not torch"
 
 test-unit: $(INSTALLED)  ## The fast tests: no Java, no servers (under 30 seconds)
 	@$(BIN)/pytest -n auto tests/unit
 
-test-all: setup check  ## Everything: linters, all tests, the demo from a fresh clone (under 40 minutes)
+test-all: torch check  ## Everything: PyTorch installed, linters, all tests, the demo from a fresh clone (under 40 minutes)
 	@$(BIN)/pytest -n 2 --dist loadfile -m "not stack"
 
 test-stack: $(INSTALLED)  ## The stack from a fresh clone: started, used, broken, stopped. Needs Docker (40 minutes)
@@ -97,10 +105,11 @@ bench-training: setup  ## Training against bare xgb.train, one process against S
 	@$(BIN)/python tests/bench/bench_training.py --write
 
 lock: $(INSTALLED)  ## Compile the locks from pyproject.toml
-	@rm -f requirements.txt requirements-image.txt requirements-job.txt requirements-mwaa.txt
+	@rm -f requirements.txt requirements-image.txt requirements-job.txt requirements-mwaa.txt requirements-torch.txt
 	@$(UV) $(COMPILE) --extra job --extra java --extra airflow --extra stack --extra dev --python-version 3.11 -o requirements.txt
 	@$(UV) $(COMPILE) --extra job --extra airflow --extra stack --constraint requirements.txt --python-version 3.11 -o requirements-image.txt
 	@$(UV) $(COMPILE) --extra job --constraint requirements.txt --python-version 3.11 -o requirements-job.txt
+	@$(UV) $(COMPILE) --extra torch --constraint requirements.txt --python-version 3.11 -o requirements-torch.txt
 	@$(UV) $(COMPILE) --extra mwaa --python-version 3.12 -o requirements-mwaa.txt
 	@echo "uv" | $(UV) compile - --universal --generate-hashes --no-header --quiet --upgrade -o requirements-uv.txt
 	@echo "setuptools" | $(UV) compile - --universal --generate-hashes --no-header --quiet --upgrade --python-version 3.11 -o requirements-build.txt

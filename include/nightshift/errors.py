@@ -4,6 +4,7 @@
 
     NightshiftError
     ├── SpecError                a model spec, or its SQL, that cannot be used
+    │   └── EngineNotInstalled   a good spec, whose engine is an extra that is not installed
     ├── SettingsError            an environment variable or a local tool that is missing or wrong
     ├── DataError                data that must not be trained on; never retried
     │   ├── SourceError          a source that cannot be read: missing, truncated, not UTF-8
@@ -52,6 +53,10 @@ class NightshiftError(Exception):
 
 class SpecError(NightshiftError):
     exit_code = 64
+
+
+class EngineNotInstalled(SpecError):
+    pass
 
 
 class SettingsError(NightshiftError):

@@ -50,6 +50,7 @@ LIBRARIES_OF_SPARK = ("pyspark", "pyarrow")
 # Count only where a search is asked for: what decides, and what proposes and judges.
 SPEC_OF_SEARCH = ("gates",)
 LIBRARIES_OF_SEARCH = ("optuna", "scikit-learn")
+LIBRARIES_OF_TORCH = ("torch",)
 # A new version of one of these may give another result from the same inputs.
 LIBRARIES_OF_STAGE: dict[str, tuple[str, ...]] = {
     "ingest": ("pyarrow",),

@@ -17,6 +17,7 @@ EXTRAS = {
     "requirements-image.txt": ("job", "airflow", "stack"),
     "requirements-job.txt": ("job",),
     "requirements-mwaa.txt": ("mwaa",),
+    "requirements-torch.txt": ("torch",),
 }
 
 
@@ -52,7 +53,10 @@ def test_every_pin_has_hashes_and_no_address(lock: str) -> None:
 
 def test_derived_locks_agree_with_the_one_lock() -> None:
     everything, job, image = pins("requirements.txt"), pins("requirements-job.txt"), pins("requirements-image.txt")
-    for derived in (job, image):
+    torch = pins("requirements-torch.txt")
+    assert not {"torch"} & everything.keys()
+    shared = {name: versions for name, versions in torch.items() if name in everything}
+    for derived in (job, image, shared):
         assert {
             name: versions for name, versions in derived.items() if not versions <= everything.get(name, set())
         } == {}

@@ -12,6 +12,8 @@ from tests.fakes.aws import AwsDouble
 from tests.fakes.emr_account import SECURITY
 from tests.fakes.emr_night import Night, emr_spec, tasks_of
 
+from nightshift.spec.models import Training
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # Airflow and moto warn of themselves
 
 ARCHIVE = "nightshift-dependencies-0123456789abcdef-py3.11-x86_64.tar.gz"
@@ -25,9 +27,12 @@ DESCRIBED = {
 }
 
 
-def preflight(double: AwsDouble, *, night: str = "2013-07-15", **emr: Any) -> dict[str, Any]:
+def preflight(
+    double: AwsDouble, *, night: str = "2013-07-15", training: Training | None = None, **emr: Any
+) -> dict[str, Any]:
     """Run the task; after it, nothing has been paid for."""
-    run = Night(double, tasks_of(emr_spec(**emr)))
+    spec = emr_spec(**emr)
+    run = Night(double, tasks_of(spec.model_copy(update={"training": training or spec.training})))
     context = run.context("preflight", 1)
     context["params"]["night"] = night
     context["dag_run"].run_after = datetime(2026, 11, 20, tzinfo=UTC)
@@ -133,6 +138,20 @@ def test_packages_that_fit(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("NIGHTSHIFT_EMR_DEPENDENCIES", ARCHIVE)
     monkeypatch.delenv("NIGHTSHIFT_EMR_PYTHON")
     assert preflight(double)["account"] == "123456789012"
+
+
+def test_packages_without_the_engine(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this machine has is not asked; an archive that was described before engines were is not judged."""
+    monkeypatch.setenv("NIGHTSHIFT_EMR_DEPENDENCIES", ARCHIVE)
+    monkeypatch.delenv("NIGHTSHIFT_EMR_PYTHON")
+    torch = Training(engine="torch")
+    upload(double, engines=[])
+    assert f"{ARCHIVE} has no torch, which the engine torch needs: build it" in refused(double, training=torch)
+    assert preflight(double)
+    upload(double, engines=["torch"])
+    assert preflight(double, training=torch)
+    upload(double)
+    assert preflight(double, training=torch)
 
 
 def test_a_bucket_that_may_not_be_used(double: AwsDouble) -> None:

@@ -35,6 +35,8 @@ pytestmark = [
 ]
 
 ROWS = 20_000
+# Epochs enough that a worker can be killed after the first.
+EPOCHS = 10
 START_SECONDS = 180
 END_SECONDS = 300
 
@@ -286,3 +288,23 @@ def test_a_killed_worker_that_stays_away_is_a_failure_within_a_bound(
     )
     assert "gives this job 1 slot " in error["message"]
     assert io.store.latest("train", plan.interval.key) is None
+
+
+@pytest.mark.torch
+def test_a_network_goes_on_from_its_checkpoint_when_a_worker_comes_back(
+    cluster: SparkCluster, submit: Callable[[Plan, StageIO, SparkCluster], Job], tmp_path: Path
+) -> None:
+    """The ranks run the code that was sent along, in processes of their own."""
+    params = {"epochs": EPOCHS, "batch_size": 32}
+    plan, io = given(tmp_path / "night", rows_of(ROWS), engine="torch", workers=2, params=params)
+    job = submit(plan, io, cluster)
+    job.wait_until(lambda: "train: epoch 1/" in job.text, "the first epoch", seconds=END_SECONDS)
+    cluster.kill_worker()
+    job.wait_until(lambda: "an executor was lost" in job.text, "the loss is noticed", seconds=60)
+    cluster.add_worker()
+    result = job.result()
+
+    assert result["status"] == "succeeded", result
+    assert f"train: epoch {EPOCHS}/{EPOCHS} logloss 0." in job.text
+    assert "from a checkpoint" in job.text
+    assert not [found.name for found in io.store.objects.walk("train") if "checkpoint" in found.name]

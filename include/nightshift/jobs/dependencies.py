@@ -61,6 +61,11 @@ def lock_digest(lock: Path) -> str:
         ) from error
 
 
+def pins(lock: Path, package: str) -> bool:
+    """Whether a lock that can be read has a package."""
+    return re.search(rf"^{re.escape(package)}==", lock.read_text(), flags=re.MULTILINE) is not None
+
+
 def build_dependencies(lock: Path, folder: Path, *, python: str, platform: str) -> Path:
     """Install what the lock names, and pack it.
 

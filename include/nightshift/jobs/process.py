@@ -39,6 +39,7 @@ _RAISED: dict[str, type[NightshiftError]] = {
     kind.__name__: kind
     for kind in (
         errors.SpecError,
+        errors.EngineNotInstalled,
         errors.SettingsError,
         errors.DataError,
         errors.DataNotBlessed,

@@ -17,6 +17,7 @@ from nightshift.errors import JobError, NightshiftError, NightSkipped
 from nightshift.jobs.distant import is_distant, leave_distant, lines_beside
 from nightshift.jobs.planning import PublishedPlan
 from nightshift.plan import STAGES, Plan, package_version, stages_of
+from nightshift.spec.engine_packages import require_engine
 from nightshift.spec.engines import is_own
 from nightshift.stage import StageIO, StageResult
 from nightshift.stamps import require_interpreter, require_versions
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 StageRun = Callable[[Plan, StageIO], StageResult]
 
+BEFORE_EVALUATE = STAGES[: STAGES.index("evaluate")]
 UNEXPECTED = 1  # exit status of an error that is not one of ours
 
 # Libraries that would phone home or open windows, told not to.
@@ -166,6 +168,9 @@ class _Unexpected(JobError):
 
 def _attempt(stage: str, plan: Plan, store: Store, upstream: Mapping[str, Ref]) -> StageResult | NightshiftError:
     try:
+        if stage in BEFORE_EVALUATE:
+            # A night that cannot train ends before it has read anything.
+            require_engine(plan.spec)
         if stage == STAGES[0]:
             _require_engine(plan)
         with tempfile.TemporaryDirectory(prefix=f"nightshift-{stage}-", ignore_cleanup_errors=True) as scratch:

@@ -13,12 +13,13 @@ from pydantic import AfterValidator, WithJsonSchema
 from nightshift.spec.parameters import EngineParams, Value
 from nightshift.spec.problem import Problem, did_you_mean, rejection
 from nightshift.spec.spark_ml_params import SPARK_ML
+from nightshift.spec.torch_params import TORCH
 from nightshift.spec.xgboost_params import XGBOOST
 
 if TYPE_CHECKING:
     from nightshift.spec.values import Task
 
-PARAMS: dict[str, EngineParams] = {"xgboost": XGBOOST, "spark_ml": SPARK_ML}
+PARAMS: dict[str, EngineParams] = {"xgboost": XGBOOST, "spark_ml": SPARK_ML, "torch": TORCH}
 OWN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 OWN_WORDS = "a class of your own as package.module:Class"
 ALLOWED = f"{', '.join(PARAMS)}, or {OWN_WORDS}"

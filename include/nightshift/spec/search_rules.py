@@ -190,6 +190,14 @@ def of_training(training: Training) -> Iterator[Problem]:
             yield Problem(
                 f"{name} has one value only.", at, hint=f"write {name}: {space.ends[0]} below training.params"
             )
+    yield from _workers(training)
+    for family in families(training):
+        yield from _of_points(family, lambda point, of=family: of.rules.problems(point))
+
+
+def _workers(training: Training) -> Iterator[Problem]:
+    """What the number of workers must be, so that every trial can have as many."""
+    assert training.search is not None, "only a search has trials"
     if training.workers == "auto":
         yield Problem(
             "a search tries trees and depths on which the best number of workers depends.",
@@ -204,9 +212,12 @@ def of_training(training: Training) -> Iterator[Problem]:
             hint="drop parallel, or set training.workers to 1",
         )
     for family in families(training):
-        if family.engine != training.engine:
+        if family.engine == "torch" and training.workers != 1:
+            yield Problem(
+                "a network that is tried in a search learns in one process.", ("workers",), allowed="1", hint="drop it"
+            )
+        elif family.engine != training.engine:
             yield from engines.workers(family.engine, training.workers)
-        yield from _of_points(family, lambda point, of=family: of.rules.problems(point))
 
 
 def _of_points(family: FamilySpace, problems: Any) -> Iterator[Problem]:

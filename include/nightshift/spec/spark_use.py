@@ -1,4 +1,4 @@
-"""Which stages of a model have work for Spark, and on how many of its cores a model may be trained."""
+"""With which engines a model may be trained, which of its stages have work for Spark, and on how many cores."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ def any_trains_on_spark(training: Training) -> bool:
     if training.search is None:
         return trains_on_spark(training)
     return any(trains_on_spark(training.model_copy(update={"engine": one.engine})) for one in families(training))
+
+
+def engines_of(training: Training) -> set[str]:
+    """Every engine that a night may train with: the section's own, and those of its search."""
+    return {training.engine} | ({one.engine for one in training.search.engines} if training.search else set())
 
 
 def most_workers(spec: ModelSpec, target: ComputeName, *, cores: int | None) -> int | None:

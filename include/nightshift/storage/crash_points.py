@@ -3,7 +3,7 @@
 ``NIGHTSHIFT_CRASH_AT=before_publish`` kills at that point of whatever dataset comes first;
 ``NIGHTSHIFT_CRASH_AT=train:before_publish`` only where the dataset ``train`` is written. Moving the champion has
 points of its own, ``LEDGER_POINTS``: for example ``ledger:after_entry`` and ``roles:mid_aliases``; so has deleting,
-``RETENTION_POINTS``: ``retention:before_removal``.
+``RETENTION_POINTS``: ``retention:before_removal``; and training that leaves checkpoints, ``train:after_checkpoint``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from nightshift.errors import SettingsError
 POINTS = ("start", "mid_write", "before_manifest", "before_publish", "after_publish")
 LEDGER_POINTS = ("before_entry", "after_entry", "before_aliases", "mid_aliases", "after_aliases")
 RETENTION_POINTS = ("before_removal", "mid_removal")
-ALL_POINTS = (*POINTS, *LEDGER_POINTS, *RETENTION_POINTS)
+TRAINING_POINTS = ("after_checkpoint",)
+ALL_POINTS = (*POINTS, *LEDGER_POINTS, *RETENTION_POINTS, *TRAINING_POINTS)
 VARIABLE = "NIGHTSHIFT_CRASH_AT"
 
 

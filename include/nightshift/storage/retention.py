@@ -8,6 +8,7 @@ Nothing here depends on a clock for safety; ages only decide when something is w
 * Versions are removed before the versions they were made from, so that no manifest names an input that is gone.
 * An attempt can only ever become the version after the one it saw. Before its files are deleted, that number
   is taken, by a void if nobody else has it: a writer that wakes up after days is overtaken.
+* Checkpoints of unfinished training are named by no version; a writer that wakes up without them begins anew.
 
 The ledger is never touched here. Whoever has to be told of what goes is told before anything is deleted.
 """
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 PLACED = re.compile(r"(?P<dataset>[^/]+)/(?P<interval>[^/]+)/(?P<rest>.+)")
 ATTEMPT = re.compile(r"attempt=(?P<id>(?P<base>\d{6})-[^/]+)/.+")
+CHECKPOINT_PREFIX = "checkpoint="
+CHECKPOINT = re.compile(rf"(?P<folder>[^/]+/[^/]+/{CHECKPOINT_PREFIX}[^/]+)/.+")
 PLANS = "plan"
 SEARCHES = "search"
 """Folder of what searches have measured so far: one folder for each stage key, deleted once the result is published."""
@@ -55,6 +58,7 @@ class RetentionReport:
         attempts: Folders of attempts deleted now: crashed or overtaken ones, and those of versions removed earlier.
         plans: Plans of old runs deleted now.
         leftovers: Staging files of killed writers, and records of searches that nobody went on with, deleted now.
+        checkpoints: Folders of training that nobody has finished, deleted now.
         freed_bytes: Size of everything deleted now.
         pending_bytes: Size of the files of removed versions that a later call deletes.
         kept_versions: How many versions stay.
@@ -66,6 +70,7 @@ class RetentionReport:
     attempts: tuple[str, ...] = ()
     plans: tuple[str, ...] = ()
     leftovers: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
     freed_bytes: int = 0
     pending_bytes: int = 0
     kept_versions: int = 0
@@ -77,9 +82,9 @@ class RetentionReport:
         verb = "would delete" if self.dry_run else "deleted"
         going = f"; {verb.replace('delete', 'retire')} {', '.join(f'v{one}' for one in self.retired)}"
         return (
-            f"{verb} {len(self.versions)} versions, {len(self.attempts)} attempts, {len(self.plans)} plans and "
-            f"{len(self.leftovers)} leftovers: {self.freed_bytes:,} bytes now, {self.pending_bytes:,} later; "
-            f"{self.kept_versions} versions stay{going if self.retired else ''}"
+            f"{verb} {len(self.versions)} versions, {len(self.attempts)} attempts, {len(self.plans)} plans, "
+            f"{len(self.checkpoints)} checkpoints and {len(self.leftovers)} leftovers: {self.freed_bytes:,} bytes now, "
+            f"{self.pending_bytes:,} later; {self.kept_versions} versions stay{going if self.retired else ''}"
         )
 
 
@@ -108,7 +113,8 @@ def apply_retention(
         store: The model's area.
         keep_versions: How many versions of each interval stay, at least 1.
         keep_days: How many days of history stay.
-        garbage_hours: How long the files of attempts that nobody will publish stay, and those of removed versions.
+        garbage_hours: How long the files of attempts that nobody will publish stay, those of removed versions, and
+            checkpoints that nobody writes any more.
         protected: Versions that stay with everything they were made from: the champions' models.
         now: The present; aware.
         dry_run: Only say what would be deleted.
@@ -127,39 +133,30 @@ def apply_retention(
     area = Area.of(store)
     doomed = area.doomed(cutoff, protected)
     garbage = list(area.garbage(cutoff.garbage))
-    plans = [stored for stored in area.plans if stored.modified < cutoff.horizon]
-    leftovers = [stored for stored in store.objects.staging_leftovers() if stored.modified < cutoff.garbage]
-    searches = area.abandoned(cutoff.garbage)
+    loose = Loose.of(area, cutoff)
     retired = () if farewell is None else farewell(*area.parted(doomed))
     if not dry_run:
         crash_point("before_removal", "retention")
         garbage = area.clear(garbage, doomed, now)
-        store.objects.delete(stored.name for stored in plans)
-        for stored in leftovers:
-            store.objects.delete_staging(stored.name)
-        store.objects.delete(stored.name for stored in searches)
-    report = _report(area, doomed, garbage, plans, [*leftovers, *searches], dry_run=dry_run)
-    report = replace(report, retired=tuple(retired))
+        loose.clear(store)
+    report = replace(_report(area, doomed, garbage, loose, dry_run=dry_run), retired=tuple(retired))
     log.info("retention of %s: %s", store.objects.root, report)
     return report
 
 
 def _report(
-    area: Area,
-    doomed: Collection[Name],
-    garbage: list[AttemptFolder],
-    plans: list[Stored],
-    leftovers: list[Stored],
-    *,
-    dry_run: bool,
+    area: Area, doomed: Collection[Name], garbage: list[AttemptFolder], loose: Loose, *, dry_run: bool
 ) -> RetentionReport:
+    sizes = [folder.size for folder in garbage] + [folder.size for folder in loose.checkpoints]
+    sizes += [stored.size for stored in (*loose.plans, *loose.leftovers, *loose.searches)]
     return RetentionReport(
         dry_run=dry_run,
         versions=tuple(area.manifests[name].ref for name in sorted(doomed)),
         attempts=tuple(sorted(attempt.folder for attempt in garbage)),
-        plans=tuple(stored.name for stored in plans),
-        leftovers=tuple(stored.name for stored in leftovers),
-        freed_bytes=sum(attempt.size for attempt in garbage) + sum(stored.size for stored in (*plans, *leftovers)),
+        plans=tuple(stored.name for stored in loose.plans),
+        leftovers=tuple(stored.name for stored in (*loose.leftovers, *loose.searches)),
+        checkpoints=tuple(sorted(folder.name for folder in loose.checkpoints)),
+        freed_bytes=sum(sizes),
         pending_bytes=sum(entry.size for name in doomed for entry in area.manifests[name].files),
         kept_versions=len(area.manifests) - len(doomed),
     )
@@ -195,6 +192,42 @@ class AttemptFolder:
         return (self.dataset, self.interval, self.base + 1)
 
 
+@dataclass
+class CheckpointFolder:
+    """Checkpoints of one training that has not been published."""
+
+    name: str
+    size: int = 0
+    newest: datetime = NEVER
+
+
+@dataclass(frozen=True)
+class Loose:
+    """What is old and belongs to no version: plans of old runs, staging files, records of searches, checkpoints."""
+
+    plans: list[Stored]
+    leftovers: list[Stored]
+    searches: list[Stored]
+    checkpoints: list[CheckpointFolder]
+
+    @classmethod
+    def of(cls, area: Area, cutoff: Cutoff) -> Loose:
+        return cls(
+            [stored for stored in area.plans if stored.modified < cutoff.horizon],
+            [stored for stored in area.store.objects.staging_leftovers() if stored.modified < cutoff.garbage],
+            area.abandoned(cutoff.garbage),
+            [folder for folder in area.checkpoints.values() if folder.newest < cutoff.garbage],
+        )
+
+    def clear(self, store: Store) -> None:
+        store.objects.delete(stored.name for stored in self.plans)
+        for stored in self.leftovers:
+            store.objects.delete_staging(stored.name)
+        store.objects.delete(stored.name for stored in self.searches)
+        for folder in self.checkpoints:
+            store.objects.delete_folder(folder.name)
+
+
 @dataclass(frozen=True)
 class Area:
     """Everything in a model's area, as one listing showed it.
@@ -206,6 +239,7 @@ class Area:
         attempts: Folders of attempts.
         plans: Published plans.
         searches: Records of searches, by search.
+        checkpoints: Folders of checkpoints.
     """
 
     store: Store
@@ -215,6 +249,7 @@ class Area:
     attempts: Mapping[str, AttemptFolder] = field(default_factory=dict)
     plans: tuple[Stored, ...] = ()
     searches: Mapping[str, list[Stored]] = field(default_factory=dict)
+    checkpoints: Mapping[str, CheckpointFolder] = field(default_factory=dict)
 
     @classmethod
     def of(cls, store: Store) -> Area:
@@ -228,6 +263,7 @@ class Area:
         attempts: dict[str, AttemptFolder] = {}
         plans: list[Stored] = []
         searches: dict[str, list[Stored]] = {}
+        checkpoints: dict[str, CheckpointFolder] = {}
         for stored in store.objects.walk():
             placed = PLACED.fullmatch(stored.name)
             if placed is None:
@@ -243,11 +279,15 @@ class Area:
                 folder = attempts.setdefault(fresh.folder, fresh)
                 folder.size += stored.size
                 folder.newest = max(folder.newest, stored.modified)
+            elif unfinished := CHECKPOINT.fullmatch(stored.name):
+                kept = checkpoints.setdefault(unfinished["folder"], CheckpointFolder(unfinished["folder"]))
+                kept.size += stored.size
+                kept.newest = max(kept.newest, stored.modified)
         with ThreadPoolExecutor(READERS) as pool:
             slots = dict(zip(written, pool.map(lambda name: store.slot(*name), written), strict=True))
         manifests = {name: found for name, found in slots.items() if isinstance(found, Manifest)}
         voids = {name: found for name, found in slots.items() if isinstance(found, Void)}
-        return cls(store, manifests, voids, written, attempts, tuple(plans), searches)
+        return cls(store, manifests, voids, written, attempts, tuple(plans), searches, checkpoints)
 
     # -- versions ------------------------------------------------------------------------------------
 

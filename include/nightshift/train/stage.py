@@ -10,9 +10,11 @@ from nightshift.model.graph import build_graph
 from nightshift.model.reach import in_card, reach_of
 from nightshift.model.scores import REFERENCE, to_column
 from nightshift.plan import Plan, canonical_json
+from nightshift.spec.spark_use import engines_of
 from nightshift.stage import StageIO, StageResult, key_of, once
 from nightshift.storage import Attempt, Manifest
 from nightshift.train.acceptance import require_usable
+from nightshift.train.checkpoints import Checkpoints
 from nightshift.train.engines import engine_of
 from nightshift.train.key_parts import key_parts
 from nightshift.train.model_card import model_card
@@ -46,6 +48,9 @@ def run(plan: Plan, io: StageIO) -> StageResult:
         return _train(plan, io, given, transforms, attempt, key=key)
 
     result = once(plan, io, "train", inputs, build, also=also)
+    # What was kept for the case of a kill is of no more use.
+    if "torch" in engines_of(plan.spec.training):
+        Checkpoints.of(io.store, plan.interval.key, key).remove()
     if plan.spec.training.search is not None:
         forget(io.store, plan.interval.key, key)
     return result
@@ -65,6 +70,7 @@ def _train(
         title=f"{plan.model} train {plan.interval.key}",
         root=plan.storage,
         scratch=io.scratch,
+        checkpoints=Checkpoints.of(io.store, plan.interval.key, key),
     )
     found = _search(plan, window, attempt, key)
     training = plan.spec.training if found is None else found.training

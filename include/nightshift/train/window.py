@@ -15,6 +15,7 @@ from nightshift.plan import Interval
 from nightshift.spec.models import Label
 from nightshift.storage import Manifest, Store
 from nightshift.storage.manifest import FileEntry
+from nightshift.train.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +50,7 @@ class TrainingWindow:
         scratch: A folder for temporary files.
         part: The time that is looked at; None: all of the window. A part is read once and kept, because a search
             learns from it again and again.
+        checkpoints: Where unfinished training is kept; None: nowhere.
     """
 
     store: Store
@@ -60,6 +62,7 @@ class TrainingWindow:
     root: str
     scratch: Path
     part: Interval | None = None
+    checkpoints: Checkpoints | None = None
 
     def between(self, part: Interval) -> TrainingWindow:
         """The rows of a part of the window's time."""

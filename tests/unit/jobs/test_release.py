@@ -50,6 +50,7 @@ def test_names_say_what_is_in_the_files(site: Site) -> None:
     assert release.description.name == f"{release.dependencies.name}.json"
     assert json.loads(release.description.read_text()) == {
         "bootstrap": release.bootstrap.name,
+        "engines": [],
         "lock": hashlib.sha256(site.lock.read_bytes()).hexdigest(),
         "platform": "x86_64",
         "python": "3.11",

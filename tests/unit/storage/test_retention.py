@@ -179,6 +179,20 @@ def test_records_of_a_search_go_together_once_nobody_adds_to_them(store: Store, 
     ]  # fmt: skip
 
 
+def test_checkpoints_of_training_that_nobody_finished_go(store: Store) -> None:
+    write(store, "train", "2013-07-14")
+    folder = "train/2013-07-14/checkpoint=abc"
+    store.objects.write(f"{folder}/one.pt", b"12")
+    store.objects.write(f"{folder}/two.pt", b"345")
+    assert retain(store, days=0.9) == RetentionReport(dry_run=False, kept_versions=1), "somebody may be at it"
+    assert retain(store, days=1.1, dry_run=True).checkpoints == (folder,)
+    report = retain(store, days=1.1)
+    assert (report.checkpoints, report.freed_bytes) == ((folder,), 5)
+    assert "0 plans, 1 checkpoints and 0 leftovers: 5 bytes now" in str(report)
+    assert not [found.name for found in store.objects.walk("train") if "checkpoint" in found.name]
+    assert there(store) == {"train/2013-07-14@1"}
+
+
 def test_a_dry_run_says_the_same_and_does_nothing(store: Store) -> None:
     for content in "abcd":
         write(store, "raw", "2013-07-14", content)

@@ -101,11 +101,15 @@ def engine_of(training: Training) -> Engine:
 
         return OwnEngine.of(training.engine)
     from nightshift.train.engines.spark_ml import SparkML
+    from nightshift.train.engines.torch import Torch
+    from nightshift.train.engines.torch_spark import TorchOnSpark
     from nightshift.train.engines.xgboost import XGBoost
     from nightshift.train.engines.xgboost_spark import XGBoostOnSpark
 
+    alone = training.worker_count == 1
     engines: dict[str, Engine] = {
         "spark_ml": SparkML(),
-        "xgboost": XGBoost() if training.worker_count == 1 else XGBoostOnSpark(),
+        "torch": Torch() if alone else TorchOnSpark(),
+        "xgboost": XGBoost() if alone else XGBoostOnSpark(),
     }
     return engines[training.engine]

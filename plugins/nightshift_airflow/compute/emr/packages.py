@@ -32,6 +32,7 @@ class Dependencies:
         python: The Python that it is for, such as ``3.11``.
         platform: The processor that it is for.
         bootstrap: Name of the script that puts it on a node, beside it.
+        engines: Engines that are an extra and are in it; None where an older description does not say.
     """
 
     uri: str
@@ -40,6 +41,7 @@ class Dependencies:
     python: str
     platform: str
     bootstrap: str
+    engines: tuple[str, ...] | None = None
 
     @property
     def folder(self) -> str:
@@ -63,7 +65,9 @@ def dependencies(account: Account, settings: EmrSettings) -> Dependencies | None
         raise SettingsError(f"there is no {uri}, or no {settings.dependencies}.json beside it.", hint=hint)
     try:
         told = json.loads(described)
-        found = Dependencies(uri, *(str(told[name]) for name in ("sha256", "lock", "python", "platform", "bootstrap")))
+        names = ("sha256", "lock", "python", "platform", "bootstrap")
+        engines = tuple(map(str, told["engines"])) if "engines" in told else None
+        found = Dependencies(uri=uri, engines=engines, **{name: str(told[name]) for name in names})
     except (ValueError, KeyError, TypeError) as error:
         raise SettingsError(f"{uri}.json does not describe a dependency archive: {error!r}.", hint=hint) from None
     if not re.fullmatch(r"[0-9a-f]{64}", found.sha256) or not re.fullmatch(r"[\w.-]+\.sh", found.bootstrap):

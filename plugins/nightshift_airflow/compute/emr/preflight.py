@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from nightshift.emr_settings import EmrSettings
 from nightshift.errors import SettingsError
 from nightshift.settings import Settings
+from nightshift.spec.engine_packages import EXTRAS
 from nightshift.spec.models import ModelSpec
 from nightshift.spec.problem import in_words
 from nightshift.spec.rules import local_files
@@ -212,6 +213,12 @@ class Checks:
             self._problems.append(
                 f"{emr.dependencies} is for Python {found.python}, and jobs run by {emr.node_python}: build it with "
                 f"`nightshift package --python {node}`, or set NIGHTSHIFT_EMR_PYTHON"
+            )
+        engine = spec.training.engine
+        if engine in EXTRAS and found.engines is not None and engine not in found.engines:
+            self._problems.append(
+                f"{emr.dependencies} has no {EXTRAS[engine]}, which the engine {engine} needs: build it from a lock "
+                "that has it, `nightshift package --lock`"
             )
         architecture = spec.compute.emr.architecture
         if found.platform != architecture:

@@ -1,0 +1,76 @@
+"""The engine torch on two workers against one: what a start costs, and what an epoch then takes.
+
+    python tests/bench/bench_torch.py [--rows 200000] [--epochs 2 12] [--width 256] [--batch 4096] [--rounds 3]
+
+Stage train runs with few and with more epochs, each time in a new process, as in a night. The difference is what the
+epochs take; what is left is the start: torch, Spark's session, the ranks. One worker takes as many threads as
+a night would (2), two take one each. Best of the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def stage_seconds(arguments: argparse.Namespace, *, workers: int, epochs: int) -> float:
+    """From the published rows to the published model, in this process."""
+    sys.path.insert(0, str(ROOT))
+    from tests.fakes.training_window import given, rows_of
+
+    from nightshift.train import run
+
+    params = {"epochs": epochs, "hidden_width": arguments.width, "batch_size": arguments.batch}
+    with tempfile.TemporaryDirectory(prefix="bench-torch-", ignore_cleanup_errors=True) as root:
+        rows = rows_of(arguments.rows)
+        plan, io = given(Path(root), rows, files=4, engine="torch", workers=workers, params=params, threshold=0.5)
+        began = time.perf_counter()
+        run(plan, io)
+        return time.perf_counter() - began
+
+
+def in_a_new_process(workers: int, epochs: int) -> float:
+    command = [sys.executable, __file__, *sys.argv[1:], "--one", str(workers), str(epochs)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--epochs", type=int, nargs=2, default=[2, 12])
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=4096)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--one", type=int, nargs=2, metavar=("WORKERS", "EPOCHS"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if find_spec("torch") is None:
+        print("torch is not installed: make torch")
+        return
+    if arguments.one:
+        print(stage_seconds(arguments, workers=arguments.one[0], epochs=arguments.one[1]))
+        return
+    few, many = sorted(arguments.epochs)
+    best: dict[tuple[int, int], float] = {}
+    for number in range(arguments.rounds):
+        for workers in (1, 2):
+            for epochs in (few, many):
+                took = in_a_new_process(workers, epochs)
+                best[workers, epochs] = min(took, best.get((workers, epochs), took))
+                print(f"round {number}: {workers} workers, {epochs} epochs {took:7.2f} s", flush=True)
+    epoch = {workers: (best[workers, many] - best[workers, few]) / (many - few) for workers in (1, 2)}
+    start = {workers: best[workers, few] - few * epoch[workers] for workers in (1, 2)}
+    for workers in (1, 2):
+        print(f"{workers} workers: start {start[workers]:.2f} s, epoch {epoch[workers]:.3f} s")
+    print(f"two workers against one: epoch x{epoch[2] / epoch[1]:.2f}, start {start[2] - start[1]:+.1f} s")
+
+
+if __name__ == "__main__":
+    main()
