@@ -12,7 +12,9 @@ from pyspark.sql import SparkSession
 from tests.fakes.trained_night import publish_preprocess, small_plan, small_spec
 
 from nightshift import train
+from nightshift.model.session import Scorer
 from nightshift.plan import Plan
+from nightshift.register.parity_gate import require_parity
 from nightshift.stage import StageIO
 from nightshift.storage import Store
 from nightshift.train.search import on_spark, run
@@ -64,3 +66,20 @@ def test_each_trial_may_be_distributed_itself(spark: SparkSession, tmp_path: Pat
     [fold] = study["folds"]
     assert (fold["learned"]["rows"], fold["judged"]["rows"]) == (4 * 250, 3 * 250)
     assert all(0.7 < one["mean"] < 1 for one in study["trials"])
+
+
+@pytest.mark.long
+def test_one_study_chooses_between_engines(spark: SparkSession, tmp_path: Path) -> None:
+    others = [{"engine": "spark_ml", "params": {"algorithm": "logistic_regression", "max_iter": [3, 6]}}]
+    plan = plan_of(tmp_path, trials=4, folds=1, engines=others)
+    _, study = study_of(plan, tmp_path / "night")
+    assert {one["engine"] for one in study["trials"]} == {"xgboost", "spark_ml"}
+    assert [one["error"] for one in study["trials"]] == [None] * 4
+    store = Store.of(plan)
+    trained = store.latest("train", plan.interval.key)
+    assert trained is not None
+    best = max(study["trials"], key=lambda one: one["mean"])
+    assert json.loads(store.read(trained, "model.json"))["engine"] == best["engine"] == trained.result["engine"]
+    preprocess = trained.inputs["preprocess"]
+    io = StageIO(store, {"preprocess": preprocess, "train": trained.ref}, tmp_path)
+    assert require_parity(io, Scorer.load(store.read(trained, "graph.onnx"))).rows > 700
