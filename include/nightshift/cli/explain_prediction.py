@@ -194,9 +194,9 @@ def _show(model: str, told: dict[str, Any]) -> None:
     prediction = ", ".join(f"{name} {_shown(value)}" for name, value in told["prediction"].items())
     _say(f"[bold]{escape(model)} v{told['model_version']}[/] of night {told['night']}: {escape(prediction)}")
     unit = UNITS[told["unit"]].format(of=told["explained"])
-    ends = (
-        f"{escape(unit[:1].upper() + unit[1:])}: {metric(told['score'])}; over the background {metric(told['base'])}."
-    )
+    # A sentence begins large, but for the name of a column.
+    unit = unit if unit == told["explained"] else unit[:1].upper() + unit[1:]
+    ends = f"{escape(unit)}: {metric(told['score'])}; over the background {metric(told['base'])}."
     _say(f"{ends}\n")
     longest = max((abs(one["adds"]) for one in told["columns"]), default=0.0) or 1.0
     lines = table("column", ("value", "right"), ("adds", "right"), "")
