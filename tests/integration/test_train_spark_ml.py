@@ -34,6 +34,7 @@ from nightshift.train.feature_moments import Moments, moments_of
 # Py4J leaves its sockets to the garbage collector.
 pytestmark = [
     pytest.mark.jvm,
+    pytest.mark.long,
     pytest.mark.usefixtures("spark"),
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
@@ -278,7 +279,6 @@ except JobError as error:
 """
 
 
-@pytest.mark.long
 def test_a_jvm_that_is_gone_is_a_job_error(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True, timeout=300, check=False
