@@ -78,7 +78,8 @@ def test_the_quality_is_that_of_native_training(native: Trained, distributed: Tr
 def test_the_graph_agrees_with_its_booster(distributed: Trained) -> None:
     unseen = rows_of(5_000, seed=3)
     scorer = Scorer.load(distributed.graph, digest=distributed.card["graph_sha256"])
-    compare(distributed.probabilities(unseen), scorer.score(unseen), threshold=distributed.card["threshold"]).require()
+    found = compare(distributed.probabilities(unseen), scorer.score(unseen), threshold=distributed.card["threshold"])
+    assert found.require().rows == len(unseen)
 
 
 def test_model_and_summary_say_what_native_ones_say(native: Trained, distributed: Trained) -> None:

@@ -27,6 +27,7 @@ from typing import Any
 
 from nightshift.storage.attempt import manifest_name
 from nightshift.storage.crash_points import crash_point
+from nightshift.storage.folders import AttemptFolder, CheckpointFolder, Name
 from nightshift.storage.manifest import Manifest, Ref, Void
 from nightshift.storage.objects import READERS, Stored
 from nightshift.storage.store import MANIFEST_NAME, Store
@@ -40,8 +41,6 @@ CHECKPOINT = re.compile(rf"(?P<folder>[^/]+/[^/]+/{CHECKPOINT_PREFIX}[^/]+)/.+")
 PLANS = "plan"
 SEARCHES = "search"
 """Folder of what searches have measured so far: one folder for each stage key, deleted once the result is published."""
-NEVER = datetime.min.replace(tzinfo=UTC)
-Name = tuple[str, str, int]
 # Is given the versions that are to go and those that stay, before anything is deleted; gives the numbers of the model
 # versions that go with them. What it raises keeps everything from being deleted.
 Farewell = Callable[[Sequence[Manifest], Sequence[Manifest]], Sequence[int]]
@@ -171,36 +170,6 @@ class Cutoff:
     garbage: datetime
 
 
-@dataclass
-class AttemptFolder:
-    """The files of one attempt, whatever became of it."""
-
-    dataset: str
-    interval: str
-    id: str
-    base: int
-    size: int = 0
-    newest: datetime = NEVER
-
-    @property
-    def folder(self) -> str:
-        return f"{self.dataset}/{self.interval}/attempt={self.id}"
-
-    @property
-    def slot(self) -> Name:
-        """The only version that the attempt can ever be."""
-        return (self.dataset, self.interval, self.base + 1)
-
-
-@dataclass
-class CheckpointFolder:
-    """Checkpoints of one training that has not been published."""
-
-    name: str
-    size: int = 0
-    newest: datetime = NEVER
-
-
 @dataclass(frozen=True)
 class Loose:
     """What is old and belongs to no version: plans of old runs, staging files, records of searches, checkpoints."""
@@ -276,13 +245,9 @@ class Area:
                 written[placed["dataset"], placed["interval"], int(number[1])] = stored.modified
             elif found := ATTEMPT.fullmatch(placed["rest"]):
                 fresh = AttemptFolder(placed["dataset"], placed["interval"], found["id"], int(found["base"]))
-                folder = attempts.setdefault(fresh.folder, fresh)
-                folder.size += stored.size
-                folder.newest = max(folder.newest, stored.modified)
+                attempts.setdefault(fresh.folder, fresh).add(stored)
             elif unfinished := CHECKPOINT.fullmatch(stored.name):
-                kept = checkpoints.setdefault(unfinished["folder"], CheckpointFolder(unfinished["folder"]))
-                kept.size += stored.size
-                kept.newest = max(kept.newest, stored.modified)
+                checkpoints.setdefault(unfinished["folder"], CheckpointFolder(unfinished["folder"])).add(stored)
         with ThreadPoolExecutor(READERS) as pool:
             slots = dict(zip(written, pool.map(lambda name: store.slot(*name), written), strict=True))
         manifests = {name: found for name, found in slots.items() if isinstance(found, Manifest)}

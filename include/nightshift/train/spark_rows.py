@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataError, IntegrityError
+from nightshift.model.booster import feature_matrix
 from nightshift.train.threshold import Ranking
 from nightshift.train.window import FEATURES, LABEL, TABLE, TIME, TrainingWindow
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
     from pyspark.sql import DataFrame, Row, SparkSession
+
+    Array = np.ndarray[Any, Any]
 
 PROBABILITY = "probability"
 # Rows whose probabilities begin with the same six decimals are not told apart when a threshold is looked for.
@@ -107,6 +112,27 @@ def _facts() -> list[Any]:
         min(length).alias("least"),
         max(length).alias("most"),
     ]
+
+
+def ranking_by(rows: DataFrame, width: int, load: Callable[[], Callable[[Array], Array]]) -> Ranking:
+    """The training rows by the probability that a model gives them; each executor loads it for itself.
+
+    Args:
+        rows: As ``read`` gives them.
+        width: Length of the vectors.
+        load: Gives what scores vectors, ``[n, F]`` to ``[n]``.
+    """
+
+    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        scores = load()
+        for batch in batches:
+            features = feature_matrix(pa.chunked_array([batch.column(FEATURES)]), width)
+            probabilities = pa.array(scores(features), pa.float32())
+            yield pa.RecordBatch.from_arrays([batch.column(LABEL), probabilities], names=[LABEL, PROBABILITY])
+
+    return ranking_of(rows.select(FEATURES, LABEL).mapInArrow(score, f"{LABEL} tinyint, {PROBABILITY} float"))
 
 
 def ranking_of(scored: DataFrame) -> Ranking:

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataError, JobError
@@ -27,13 +28,12 @@ from nightshift.train.engines.xgboost import described
 from nightshift.train.network import Network, Recipe, learn
 from nightshift.train.ranks import Processes
 from nightshift.train.slots import with_all_workers
-from nightshift.train.spark_rows import PROBABILITY, check_rows, ranking_of, read
-from nightshift.train.threshold import Ranking, threshold_of
+from nightshift.train.spark_rows import check_rows, ranking_by, read
+from nightshift.train.threshold import threshold_of
 from nightshift.train.window import FEATURES, LABEL, TrainingWindow
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
     Array = np.ndarray[Any, Any]
@@ -68,7 +68,7 @@ class TorchOnSpark:
             network = Network.from_bytes(data)
             threshold = None
             if window.label.task == "binary":
-                threshold = threshold_of(training, lambda: _ranking(rows, data, window.width))
+                threshold = threshold_of(training, lambda: ranking_by(rows, window.width, partial(_scores_of, data)))
             return fitted(network, scores=network.scores(asked), threshold=threshold, seconds=time.monotonic() - began)
 
 
@@ -213,24 +213,9 @@ def _log_to_stdout() -> None:
     logging.getLogger("nightshift").setLevel(logging.INFO)
 
 
-def _ranking(rows: DataFrame, network: bytes, width: int) -> Ranking:
-    """The training rows by probability."""
-    scored = rows.select(FEATURES, LABEL).mapInArrow(_scorer(network, width), f"{LABEL} tinyint, {PROBABILITY} float")
-    return ranking_of(scored)
+def _scores_of(network: bytes) -> Callable[[Array], Array]:
+    """What an executor's Python process scores its rows with."""
+    import torch
 
-
-def _scorer(data: bytes, width: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """What an executor's Python process does with its rows."""
-
-    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import pyarrow as pa
-        import torch
-
-        torch.set_num_threads(THREADS_OF_A_RANK)
-        network = Network.from_bytes(data)
-        for batch in batches:
-            features = feature_matrix(pa.chunked_array([batch.column(FEATURES)]), width)
-            probabilities = pa.array(network.scores(features), pa.float32())
-            yield pa.RecordBatch.from_arrays([batch.column(LABEL), probabilities], names=[LABEL, PROBABILITY])
-
-    return score
+    torch.set_num_threads(THREADS_OF_A_RANK)
+    return Network.from_bytes(network).scores

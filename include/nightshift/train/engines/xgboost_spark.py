@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataError
-from nightshift.model.booster import feature_matrix, load_booster, predict
+from nightshift.model.booster import load_booster, predict
 from nightshift.spark import session
 from nightshift.spec.models import Training
 from nightshift.train.engines import Fitted
 from nightshift.train.engines.xgboost import described, fitted, fixed_of, is_told, params_of
 from nightshift.train.slots import with_all_workers
-from nightshift.train.spark_rows import PROBABILITY, check_rows, ranking_of, read
-from nightshift.train.threshold import Ranking, threshold_of
+from nightshift.train.spark_rows import check_rows, ranking_by, read
+from nightshift.train.threshold import threshold_of
 from nightshift.train.window import FEATURES, LABEL, TrainingWindow
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from pyspark.sql import DataFrame
 
     Array = np.ndarray[Any, Any]
@@ -64,7 +64,7 @@ class XGBoostOnSpark:
                 window,
                 training,
                 scores=predict(booster, asked, threads=threads),
-                threshold=threshold_of(training, lambda: _ranking(rows, data, window.width))
+                threshold=threshold_of(training, lambda: ranking_by(rows, window.width, partial(_scores_of, data)))
                 if window.label.task == "binary"
                 else None,
                 seconds=time.monotonic() - began,
@@ -105,22 +105,6 @@ def _train(rows: DataFrame, window: TrainingWindow, training: Training) -> Any:
     return model.get_booster()
 
 
-def _ranking(rows: DataFrame, booster: bytes, width: int) -> Ranking:
-    """The training rows by probability."""
-    schema = f"{LABEL} tinyint, {PROBABILITY} float"
-    return ranking_of(rows.select(FEATURES, LABEL).mapInArrow(_scorer(booster, width), schema))
-
-
-def _scorer(data: bytes, width: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """What an executor's Python process does with its rows."""
-
-    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import pyarrow as pa
-
-        booster = load_booster(data)
-        for batch in batches:
-            features = feature_matrix(pa.chunked_array([batch.column(FEATURES)]), width)
-            probabilities = pa.array(predict(booster, features), pa.float32())
-            yield pa.RecordBatch.from_arrays([batch.column(LABEL), probabilities], names=[LABEL, PROBABILITY])
-
-    return score
+def _scores_of(booster: bytes) -> Callable[[Array], Array]:
+    """What an executor's Python process scores its rows with."""
+    return partial(predict, load_booster(booster))
