@@ -70,11 +70,11 @@ def test_it_publishes_the_study_and_the_model_of_the_best_trial(
     of_study = [{name: value for name, value in one.items() if name != "seconds"} for one in study["trials"]]
     assert card["search"]["digest"] == digest_of({**study, "trials": of_study})
     assert result.summary["search"] == f"6 trials, best roc_auc {best['mean']:.5g} by xgboost"
-    lines = [record.message for record in caplog.records if record.message.startswith("search: trial ")]
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("search: trial ")]
     assert len(lines) == 6
     assert all("; best 0." in line for line in lines)
     # Engines tell about the last training only.
-    assert sum(record.message.startswith("train: xgboost on") for record in caplog.records) == 1
+    assert sum(record.getMessage().startswith("train: xgboost on") for record in caplog.records) == 1
     assert list(store.objects.walk("search/")) == []
 
 
