@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, Param
 
+from nightshift.spec.engine_packages import missing_engine
 from nightshift.spec.models import ModelSpec
 from nightshift.spec.values import format_duration
 from nightshift_airflow.assets import candidate
@@ -19,7 +20,7 @@ def dag_of(spec: ModelSpec, process: str) -> dict[str, Any]:
     """Arguments of ``@dag`` for one process (``retraining``, …) of a model."""
     return {
         "dag_id": f"{spec.model}__{process}",
-        "description": " ".join(spec.description.split()) or None,
+        "description": _description(spec) or None,
         "doc_md": documentation(spec),
         "schedule": CronTriggerTimetable(spec.schedule, timezone="UTC", interval=DAY) if spec.schedule else None,
         "start_date": START,
@@ -90,7 +91,16 @@ def documentation(spec: ModelSpec) -> str:
         "Serves at": f"`{spec.deploy.target}`",
     }
     rows = "\n".join(f"| {name} | {_cell(fact)} |" for name, fact in facts.items())
-    return f"{spec.description.strip()}\n\n| | |\n| --- | --- |\n{rows}\n\nSpec: `models/{spec.model}.yaml`\n"
+    missing = missing_engine(spec)
+    notice = f"> **{missing.message}** {missing.hint}.\n\n" if missing else ""
+    return f"{notice}{spec.description.strip()}\n\n| | |\n| --- | --- |\n{rows}\n\nSpec: `models/{spec.model}.yaml`\n"
+
+
+def _description(spec: ModelSpec) -> str:
+    """The line below the DAG's name: a model that cannot be trained here says so where it is listed."""
+    text = " ".join(spec.description.split())
+    missing = missing_engine(spec)
+    return f"{missing.message} {text}".strip() if missing else text
 
 
 def _delay(spec: ModelSpec) -> str:

@@ -63,3 +63,24 @@ def test_a_wrong_engine_is_an_import_error_of_its_model_only(
     (message,) = bag.import_errors.values()
     assert "1 model spec cannot be used; the other models are not affected." in message
     assert words in message
+
+
+def test_a_model_whose_engine_is_not_installed_has_its_dag_which_says_so(
+    dags_folder: Path, read_dags: Callable[[Path], DagBag], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that Airflow runs in has the packages of jobs here; only torch is taken away from it."""
+    from nightshift.spec import engine_packages
+
+    found = engine_packages.find_spec
+    monkeypatch.setattr(engine_packages, "find_spec", lambda name: None if name == "torch" else found(name))
+    with_training(dags_folder, "network", "{engine: torch, params: {epochs: 3}}")
+    with_training(dags_folder, "trees", XGBOOST)
+
+    bag = read_dags(dags_folder)
+
+    assert bag.import_errors == {}
+    said = "network cannot be trained here: training.engine: the engine torch needs the package torch, which "
+    assert str(bag.dags["network__retraining"].description).startswith(said)
+    assert str(bag.dags["network__retraining"].doc_md).startswith(f"> **{said}")
+    assert "make torch installs it" in str(bag.dags["network__retraining"].doc_md)
+    assert "cannot be trained" not in str(bag.dags["trees__retraining"].doc_md)

@@ -20,7 +20,7 @@ from nightshift.spec.loader import load_spec
 from nightshift.stage import StageResult
 from nightshift.storage import Store
 
-pytestmark = [pytest.mark.jvm, pytest.mark.long]
+pytestmark = [pytest.mark.jvm, pytest.mark.long, pytest.mark.torch]
 
 EXAMPLE = Path(__file__).parents[2] / "dags" / "models" / "digits.yaml"
 PACKAGED = "  kind: package\n  package: sklearn\n  file: datasets/data/digits.csv.gz\n"

@@ -26,7 +26,7 @@ from nightshift.cli.environment import (
     project_of,
     shown,
 )
-from nightshift.errors import EngineNotInstalled, NightshiftError
+from nightshift.errors import NightshiftError
 from nightshift.settings import Settings
 from nightshift.stack.probes import Finding
 
@@ -244,6 +244,7 @@ def storage(settings: Settings) -> Iterator[Finding]:
 
 def specs(settings: Settings) -> Iterator[Finding]:
     """Whether the model specs can be used."""
+    from nightshift.spec.engine_packages import missing_engine
     from nightshift.spec.loader import load_specs
 
     if not settings.models.is_dir():
@@ -252,15 +253,14 @@ def specs(settings: Settings) -> Iterator[Finding]:
         return
     loaded = load_specs(settings.models)
     names = ", ".join(spec.model for spec in loaded.specs)
-    missing = [error for error in loaded.errors if isinstance(error, EngineNotInstalled)]
-    if broken := len(loaded.errors) - len(missing):
-        yield Finding("Model specs", "error", f"{broken} cannot be used", "run: nightshift validate")
+    if loaded.errors:
+        yield Finding("Model specs", "error", f"{len(loaded.errors)} cannot be used", "run: nightshift validate")
     elif loaded.specs:
         yield Finding("Model specs", "ok", names)
-    elif not missing:
+    else:
         yield Finding("Model specs", "warning", f"none in {settings.models}", "add dags/models/<model>.yaml")
-    for error in missing:
-        yield Finding("Model specs", "warning", f"{error.message} The other models are not affected.", error.hint or "")
+    for missing in filter(None, map(missing_engine, loaded.specs)):
+        yield Finding("Model specs", "warning", f"{missing.message} The others can.", missing.hint or "")
 
 
 def ledgers(settings: Settings) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ def validate(ctx: click.Context, specs: tuple[str, ...]) -> None:
     """Check model specs: all of them, or those of some models or files.
 
     Every error names file, line and key, what is allowed, and what to do. Exit code 64 if any spec cannot
-    be used.
+    be used. A good spec whose engine is not installed here is a warning.
     """
     settings = Settings.from_environment()
     paths = [_path_of(settings, name) for name in specs or spec_names(settings)]
@@ -44,6 +44,7 @@ def _path_of(settings: Settings, name: str) -> Path:
 
 
 def _check(path: Path) -> bool:
+    from nightshift.spec.engine_packages import missing_engine
     from nightshift.spec.loader import load_spec
 
     console = out()
@@ -55,7 +56,11 @@ def _check(path: Path) -> bool:
             console.print(f"    {escape(line)}", soft_wrap=True)
         return False
     told = f"{len(spec.features.numeric) + len(spec.features.categorical)} features, {spec.training.engine}"
-    console.print(f"{MARKS['ok']} {escape(shown(path.absolute()))}  [dim]{spec.model}: {told}[/]", soft_wrap=True)
+    missing = missing_engine(spec)
+    mark = MARKS["warning" if missing else "ok"]
+    console.print(f"{mark} {escape(shown(path.absolute()))}  [dim]{spec.model}: {told}[/]", soft_wrap=True)
+    for line in str(missing).splitlines() if missing else ():
+        console.print(f"    {escape(line)}", soft_wrap=True)
     return True
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from nightshift.errors import EngineNotInstalled
 from nightshift.settings import Settings
 from nightshift.spec.models import ModelSpec
-from nightshift.spec.problem import Problem
 from nightshift.spec.spark_use import engines_of
 
 EXTRAS = {"torch": "torch"}
@@ -20,11 +19,12 @@ OF_JOBS = "onnx"
 FIX = "make torch installs it; docs/training.md says how to take PyTorch's build for processors only"
 
 
-def engine_problem(spec: ModelSpec) -> Problem | None:
-    """What is wrong where the interpreter of jobs is known to lack the package of the spec's engine.
+def missing_engine(spec: ModelSpec) -> EngineNotInstalled | None:
+    """What to say where the interpreter of jobs is known to lack the package of the spec's engine.
 
-    Nothing is said where that cannot be known: on a scheduler without the packages of jobs, and for a cluster
-    that brings its own (compute.target emr), whose preflight looks.
+    The spec is good all the same: its DAG exists and says so, what it shipped serves, and its nights end at
+    their first stage. Nothing is said where that cannot be known: on a scheduler without the packages of jobs,
+    and for a cluster that brings its own (compute.target emr), whose preflight looks.
     """
     wanted = sorted(engines_of(spec.training) & EXTRAS.keys())
     if not wanted:
@@ -33,9 +33,10 @@ def engine_problem(spec: ModelSpec) -> Problem | None:
     lacking = [engine for engine in wanted if _lacks(settings.python, EXTRAS[engine])]
     if (spec.compute.target or settings.compute) == "emr" or not lacking:
         return None
-    return Problem(
-        f"the engine {lacking[0]} needs the package {EXTRAS[lacking[0]]}, which {settings.python} does not have.",
-        ("training", "engine" if lacking[0] == spec.training.engine else "search"),
+    key = "engine" if lacking[0] == spec.training.engine else "search"
+    return EngineNotInstalled(
+        f"{spec.model} cannot be trained here: training.{key}: the engine {lacking[0]} needs the package "
+        f"{EXTRAS[lacking[0]]}, which {settings.python} does not have.",
         hint=FIX,
     )
 

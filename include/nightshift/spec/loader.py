@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightshift.errors import EngineNotInstalled, SpecError
+from nightshift.errors import SpecError
 from nightshift.spec.diagnosis import Verdict, judge, shorter, spec_error
-from nightshift.spec.engine_packages import engine_problem
 from nightshift.spec.models import ModelSpec
 from nightshift.spec.problem import Problem, did_you_mean
 from nightshift.spec.yaml_source import Node, read_yaml, undecodable
@@ -63,7 +62,6 @@ def load_spec(path: Path, *, check_sql: bool = True) -> ModelSpec:
     Raises:
         SpecError: It cannot be used. The message has one paragraph for each problem: file, line, path in the
             YAML, value, what is allowed, what to do.
-        EngineNotInstalled: Nothing is wrong with it, but jobs cannot run its engine here.
     """
     if path.suffix != ".yaml":
         raise SpecError(f"{shorter(path)}: a model spec ends in .yaml.", hint=f"rename it to {path.stem}.yaml")
@@ -82,9 +80,6 @@ def load_spec(path: Path, *, check_sql: bool = True) -> ModelSpec:
         problems += found
     if problems:
         raise spec_error(path, root, problems, sql=sql_path)
-    if (problem := engine_problem(verdict.spec)) is not None:
-        error = spec_error(path, root, [problem])
-        raise EngineNotInstalled(error.message, hint=error.hint)
     return verdict.spec.model_copy(update={"prepare_sql": sql})
 
 

@@ -8,11 +8,14 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from nightshift.cli import doctor
+from nightshift.cli.main import nightshift
 from nightshift.errors import EngineNotInstalled, SpecError
 from nightshift.settings import Settings
 from nightshift.spec import engine_packages
+from nightshift.spec.engine_packages import missing_engine
 from nightshift.spec.loader import load_specs
 from nightshift.spec.models import ModelSpec
 
@@ -33,7 +36,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return having
 
 
-def test_a_missing_engine_is_an_error_of_that_spec_only(
+def test_a_missing_engine_is_no_error_of_the_spec_but_is_said(
     load: Load, orders: Path, installed: Callable[..., None]
 ) -> None:
     installed("onnx")
@@ -41,14 +44,15 @@ def test_a_missing_engine_is_an_error_of_that_spec_only(
     (orders.parent / "other.yaml").write_text(
         orders.read_text().replace("model: orders", "model: other").replace("orders.sql", "other.sql")
     )
-    with pytest.raises(EngineNotInstalled) as raised:
-        load(ENGINE)
-    text = str(raised.value)
-    assert text.startswith("orders.yaml:20: training.engine: the engine torch needs the package torch, which ")
-    assert f"{sys.executable} does not have.\n  Hint: make torch" in text
+    load(ENGINE)
     loaded = load_specs(orders.parent, check_sql=False)
-    assert [spec.model for spec in loaded.specs] == ["other"]
-    assert [type(error) for error in loaded.errors] == [EngineNotInstalled]
+    assert ([spec.model for spec in loaded.specs], loaded.errors) == (["orders", "other"], ())
+    said = [str(missing_engine(spec)) for spec in loaded.specs]
+    assert said[0].startswith(
+        "orders cannot be trained here: training.engine: the engine torch needs the package torch,"
+    )
+    assert f"which {sys.executable} does not have.\n  Hint: make torch" in said[0]
+    assert said[1] == "None"
 
 
 def test_what_is_wrong_with_the_spec_itself_comes_first(load: Load, installed: Callable[..., None]) -> None:
@@ -60,12 +64,12 @@ def test_what_is_wrong_with_the_spec_itself_comes_first(load: Load, installed: C
 
 def test_where_it_is_installed_the_spec_is_good(load: Load, installed: Callable[..., None]) -> None:
     installed("onnx", "torch")
-    assert load(ENGINE).training.engine == "torch"
+    assert missing_engine(load(ENGINE)) is None
 
 
 def test_a_scheduler_without_the_packages_of_jobs_cannot_know(load: Load, installed: Callable[..., None]) -> None:
     installed()
-    assert load(ENGINE).training.engine == "torch"
+    assert missing_engine(load(ENGINE)) is None
 
 
 def test_a_cluster_that_brings_its_packages_is_not_judged_by_this_machine(
@@ -74,15 +78,14 @@ def test_a_cluster_that_brings_its_packages_is_not_judged_by_this_machine(
     installed("onnx")
     monkeypatch.setenv("NIGHTSHIFT_COMPUTE", "emr")
     files = [("uri: data/orders/%F.csv", "uri: 's3://b/%F.csv'"), ("uri: data/shops.csv", "uri: 's3://b/shops.csv'")]
-    assert load(ENGINE, *files).training.engine == "torch"
-    with pytest.raises(EngineNotInstalled):
-        load(ENGINE, *files, ("gates:", "compute: {target: local}\ngates:"))
+    assert missing_engine(load(ENGINE, *files)) is None
+    assert missing_engine(load(ENGINE, *files, ("gates:", "compute: {target: local}\ngates:"))) is not None
 
 
-@pytest.mark.parametrize(("packages", "refused"), [(["onnx"], True), (["onnx", "torch"], False), ([], False)])
+@pytest.mark.parametrize(("packages", "missing"), [(["onnx"], True), (["onnx", "torch"], False), ([], False)])
 def test_another_interpreter_of_jobs_is_looked_into(
     packages: list[str],
-    refused: bool,
+    missing: bool,
     load: Load,
     installed: Callable[..., None],
     tmp_path: Path,
@@ -92,11 +95,7 @@ def test_another_interpreter_of_jobs_is_looked_into(
     monkeypatch.setenv("NIGHTSHIFT_PYTHON", str(tmp_path / "venv" / "bin" / "python"))
     for name in packages:
         (tmp_path / "venv" / "lib" / "python3.12" / "site-packages" / name).mkdir(parents=True)
-    if refused:
-        with pytest.raises(EngineNotInstalled, match=r"venv/bin/python does not have"):
-            load(ENGINE)
-    else:
-        assert load(ENGINE)
+    assert ("venv/bin/python does not have" in str(missing_engine(load(ENGINE)))) is missing
 
 
 def test_a_job_says_so_before_it_reads_anything(load: Load, installed: Callable[..., None]) -> None:
@@ -114,9 +113,21 @@ def test_the_doctor_warns_and_is_not_ill(
 ) -> None:
     installed("onnx")
     monkeypatch.setenv("NIGHTSHIFT_MODELS", str(orders.parent))
-    with pytest.raises(EngineNotInstalled):
-        load(ENGINE)
-    [found] = doctor.specs(Settings.from_environment())
+    load(ENGINE)
+    [good, found] = doctor.specs(Settings.from_environment())
+    assert (good.state, good.found) == ("ok", "orders")
     assert (found.name, found.state) == ("Model specs", "warning")
-    assert found.found.endswith("The other models are not affected.")
+    assert found.found.endswith("The others can.")
     assert found.fix.startswith("make torch")
+
+
+def test_validate_warns_and_exits_with_0(
+    load: Load, orders: Path, installed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed("onnx")
+    monkeypatch.setenv("NIGHTSHIFT_MODELS", str(orders.parent))
+    load(ENGINE)
+    ran = CliRunner().invoke(nightshift, ["validate"])
+    assert ran.exit_code == 0, ran.output
+    assert "orders cannot be trained here" in ran.output
+    assert "Hint: make torch" in ran.output
