@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from nightshift.ledger import Candidate, Champion
     from nightshift.model.session import Scorer
     from nightshift.storage import Store
+
+LARGEST = 3.4028234663852886e38
+"""The largest float32: requests hold such numbers."""
 
 Row = Mapping[str, Any]
 Schema = Sequence[tuple[str, str]]
@@ -65,7 +68,9 @@ def parse_rows(text: str) -> list[Row] | Row:
         DataError: It is neither; the message points at the character.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_each_once)
+    except RecursionError:
+        raise DataError("a row is a JSON object, not lists within lists.", hint="see predict --example") from None
     except json.JSONDecodeError as error:
         raise DataError(
             f"the row is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
@@ -75,6 +80,18 @@ def parse_rows(text: str) -> list[Row] | Row:
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise DataError("a row is a JSON object, and several are a list of objects.", hint="see predict --example")
     return value  # type: ignore[no-any-return]
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise DataError(f"the row has {name}, which is not JSON.", hint="write null for what is missing")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
+        raise DataError(f"the row has {json.dumps(twice)} twice.", hint="write each column once")
+    return row
 
 
 def score(store: Store, champion: Champion, rows: list[Row] | Row) -> list[dict[str, Any]] | dict[str, Any]:
@@ -182,8 +199,28 @@ def _check_row(row: Row, schema: Schema, *, where: str) -> None:
         listed = ", ".join(f"{name}: {'number' if kind == 'numeric' else 'text'} or null" for name, kind in schema)
         raise DataError(f"{where} {' and '.join(filter(None, (lacks, extra)))}.", hint=f"a row is {{{listed}}}")
     for name, kind in schema:
-        value = row[name]
-        right = (int, float) if kind == "numeric" else (str,)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, right)):
-            expected = "a number" if kind == "numeric" else "text"
-            raise DataError(f"{where} has {json.dumps(value)} in {name}, which must be {expected} or null.")
+        _check_value(row[name], kind, name=name, where=where)
+
+
+def _check_value(value: Any, kind: str, *, name: str, where: str) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float) if kind == "numeric" else str):
+        expected = "a number" if kind == "numeric" else "text"
+        raise DataError(f"{where} has {json.dumps(value)} in {name}, which must be {expected} or null.")
+    if isinstance(value, str):
+        if not _is_unicode(value):
+            raise DataError(f"{where} has {json.dumps(value)} in {name}, half of a surrogate pair, which is no text.")
+    elif not abs(value) <= LARGEST:
+        raise DataError(
+            f"{where} has a number in {name} that float32 cannot hold.",
+            hint=f"numbers go from {-LARGEST:.8g} to {LARGEST:.8g}; write null for what is missing",
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

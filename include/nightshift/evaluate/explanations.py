@@ -66,6 +66,19 @@ class Explained:
         least = sorted((len(one.places) for one in large), reverse=True)[:SLICES][-1:] or [0]
         return [one for one in large if len(one.places) >= least[0]][:SLICES]
 
+    def drawn(self, rows: int) -> Places:
+        """Places of as many rows, and of more of a class that hardly has any among them: its metric needs some."""
+        import numpy as np
+
+        order = self.shuffled()
+        drawn = order[:rows]
+        if self.task.name != "regression":
+            rest = order[rows:]
+            fewer = {place: FEWEST_ROWS - (self.labels[drawn] == place).sum() for place in np.unique(self.labels)}
+            added = [rest[self.labels[rest] == place][:few] for place, few in fewer.items() if few > 0]
+            drawn = np.concatenate([drawn, *added])
+        return np.sort(drawn)
+
     def shuffled(self) -> Places:
         """Places of all rows in an order that is always the same for as many rows."""
         import numpy as np
@@ -128,7 +141,7 @@ def _by_permutation(scorer: Scorer, about: Explained) -> dict[str, Any]:
     import numpy as np
     import pyarrow as pa
 
-    sample = np.sort(about.shuffled()[:PERMUTED_ROWS])
+    sample = about.drawn(PERMUTED_ROWS)
     table, labels = about.table.take(pa.array(sample)), about.labels[sample]
     inside = [(one, np.flatnonzero(np.isin(sample, one.places))) for one in about.large_slices]
     inside = [(one, at) for one, at in inside if about.task.is_large(labels[at])]

@@ -216,10 +216,21 @@ class TrainingWindow:
         Raises:
             DataError: It cannot be learned from.
         """
+        import numpy as np
+
         self._check_labelled(unlabelled)
         found = "has no rows" if least > most else f"has the label {least:g} only" if least == most else None
         if found is None and not -LARGEST <= least <= most <= LARGEST:
             found = f"has labels from {least:g} to {most:g}, beyond what float32 can hold"
+        elif found is None and np.float32(least) == np.float32(most):
+            found = f"has labels from {least:.12g} to {most:.12g}, which are one number in float32"
+        elif found is None and (most - least) ** 2 * self.rows > LARGEST:
+            # xgboost adds up squares in float32, and learns nothing from infinities without a word.
+            raise DataError(
+                f"{self.named} has labels from {least:g} to {most:g} in {self.rows} rows, whose squared differences "
+                f"add up to more than float32 can hold.",
+                hint="give the label in a larger unit in the prepare SQL, such as seconds for nanoseconds",
+            )
         if found is not None:
             raise DataError(
                 f"{self.named} {found}; a model needs different numbers.",

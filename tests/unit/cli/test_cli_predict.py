@@ -86,6 +86,12 @@ class TestMistakes:
             ('{"dep_delay": "late", "carrier": "UA"}', '"late" in dep_delay, which must be a number or null'),
             ('{"dep_delay": true, "carrier": "UA"}', "true in dep_delay, which must be a number or null"),
             ('{"dep_delay": 1, "carrier": 7}', "7 in carrier, which must be text or null"),
+            ('{"dep_delay": NaN, "carrier": "UA"}', "the row has NaN, which is not JSON"),
+            ('{"dep_delay": 1e999, "carrier": "UA"}', "a number in dep_delay that float32 cannot hold"),
+            ('{"dep_delay": -4e38, "carrier": "UA"}', "a number in dep_delay that float32 cannot hold"),
+            (f'{{"dep_delay": 1{"0" * 400}, "carrier": "UA"}}', "a number in dep_delay that float32 cannot hold"),
+            ('{"dep_delay": 1, "carrier": "\\ud800"}', "half of a surrogate pair"),
+            ('{"dep_delay": 1, "carrier": "UA", "dep_delay": 2}', 'the row has "dep_delay" twice'),
         ],
     )
     def test_values_of_the_wrong_type(self, call: Call, champion: PublishedNight, row: str, words: str) -> None:
@@ -99,6 +105,7 @@ class TestMistakes:
             ("[]", "a list of objects"),
             ("3", "a row is a JSON object"),
             ("", "is not JSON"),
+            ("[" * 100_000, "not lists within lists"),
         ],
     )
     def test_text_that_is_no_row(self, call: Call, champion: PublishedNight, text: str, words: str) -> None:

@@ -18,6 +18,7 @@ from nightshift.evaluate.slices import slices_of
 from nightshift.evaluate.tasks import Binary, Regression
 from nightshift.model.attributions import background_of, explainer_of
 from nightshift.model.session import Scorer
+from nightshift.plan import canonical_json
 from nightshift.spec.gate_metrics import METRICS
 
 PLACES = TRANSFORMS.columns_of_features
@@ -112,3 +113,17 @@ class TestPermutation:
         found = explain(network("regression"), scorer, PLACES, background_of(table), of)
         assert found["unit"] == "rmse"
         assert all(one["value"] > 0.01 for one in found["columns"])
+
+    def test_a_class_with_hardly_any_rows_is_asked_about_all_the_same(self) -> None:
+        """A sample of the few would have none of them, and ROC AUC would be no number."""
+        random = np.random.default_rng(8)
+        table = pa.table({"dep_delay": random.normal(size=60_000), "carrier": ["AA"] * 60_000})
+        scorer = Scorer.load(tiny_graph())
+        scores = scorer.score(table).astype(float)
+        labels = np.zeros(60_000, np.int8)
+        labels[np.argsort(scores)[-4:]] = 1
+        of = Explained(table, labels, scores, [], Binary(), METRICS["roc_auc"])
+        found = explain(tiny_graph(), scorer, ["dep_delay"], table.slice(0, 50), of)
+        assert 5000 < found["rows"] <= 5004
+        assert found["columns"][0]["value"] == pytest.approx(0.5, abs=0.35)
+        assert canonical_json(found)

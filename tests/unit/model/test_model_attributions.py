@@ -336,3 +336,21 @@ def test_the_background_is_the_same_whenever_it_is_drawn() -> None:
     rows = training_rows()[0].drop_columns(["delay"])
     assert background_of(rows).equals(background_of(rows))
     assert (len(background_of(rows)), len(background_of(rows.slice(0, 7)))) == (100, 7)
+
+
+def test_a_list_of_the_graph_is_made_an_array_once_however_many_trees_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There can be millions of entries: to go through them for each tree would take hours."""
+    from nightshift.model.attributions import trees
+
+    made: list[str] = []
+    numbers = trees._numbers
+    monkeypatch.setattr(trees, "_numbers", lambda given, name: made.append(name) or numbers(given, name))
+    counts = []
+    for forests in (1, 5):
+        made.clear()
+        model = small_model(300, num_parallel_tree=forests)
+        assert explainer_of(model.data, PLACES, background_of(model.requests)).method == "tree_shap"
+        counts.append(len(made))
+    assert counts[0] == counts[1] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,23 @@ import pyarrow as pa
 import pytest
 from tests.fakes.training_window import given, rows_of
 
+from nightshift import train
 from nightshift.errors import DataError
+from nightshift.spec.models import Label
+from nightshift.stage import StageResult
 from nightshift.train.window import TrainingWindow
 
+MINUTES = Label(column="minutes", task="regression", delay="1d")
 
-def window_of(root: Path, table: pa.Table, *, files: int) -> TrainingWindow:
+
+def window_of(root: Path, table: pa.Table, *, files: int, label: Label | None = None) -> TrainingWindow:
     plan, io = given(root, table, files=files)
     return TrainingWindow(
         store=io.store,
         given=io.given("preprocess"),
         width=7,
         key=plan.spec.key,
-        label=plan.spec.label,
+        label=label or plan.spec.label,
         title="test",
         root=plan.storage,
         scratch=io.scratch,
@@ -46,3 +52,40 @@ def test_a_vector_of_another_length_in_a_later_file_is_refused(tmp_path: Path) -
     changed = table.set_column(table.column_names.index("__features"), "__features", vectors)
     with pytest.raises(DataError, match="vectors of 7 numbers were expected, but their lengths go from 6 to 7"):
         window_of(tmp_path, changed, files=4).arrays()
+
+
+def labelled(values: list[float]) -> pa.Table:
+    table = rows_of(len(values))
+    return table.set_column(table.column_names.index("__label"), "__label", pa.array(values, pa.float64()))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([3.0, 3.0], "has the label 3 only"),
+        ([0.0, 1e39], "has labels from 0 to 1e\\+39, beyond what float32 can hold"),
+        ([1.7e9, 1.7e9 + 1], "has labels from 1700000000 to 1700000001, which are one number in float32"),
+    ],
+)
+def test_numbers_that_nothing_can_learn(values: list[float], words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"{words}; a model needs different numbers"):
+        window_of(tmp_path, labelled(values * 100), files=1, label=MINUTES).arrays()
+
+
+def trained_on(labels: list[float], root: Path) -> StageResult:
+    plan, io = given(root, labelled(labels), params={"n_estimators": 5, "max_depth": 2})
+    spec = plan.spec.model_copy(update={"label": MINUTES})
+    return train.run(dataclasses.replace(plan, spec=spec), io)
+
+
+@pytest.mark.parametrize(("unit", "learned"), [(1e12, True), (1e17, True), (1e19, False), (1e36, False)])
+def test_labels_whose_squares_float32_cannot_add_up_are_refused_with_what_to_do(
+    unit: float, learned: bool, tmp_path: Path
+) -> None:
+    """xgboost says nothing then, and gives trees that know nothing."""
+    labels = list((rows_of(400)["__label"].to_numpy() + 1) * unit)
+    if learned:
+        trained_on(labels, tmp_path)
+    else:
+        with pytest.raises(DataError, match=r"in 400 rows, whose squared differences .*\n  Hint: give the label in a"):
+            trained_on(labels, tmp_path)

@@ -143,9 +143,11 @@ class Ranks:
         """Place of each threshold among those of its feature; 0 at leaves."""
         import numpy as np
 
-        pairs = zip(tree.features, tree.thresholds, strict=True)
-        ranks = [np.searchsorted(self._of_place[place], value) if place >= 0 else 0 for place, value in pairs]
-        return np.array(ranks, np.float64)
+        ranks = np.zeros(len(tree.features))
+        for place in np.unique(tree.features[tree.features >= 0]):
+            at = tree.features == place
+            ranks[at] = np.searchsorted(self._of_place[place], tree.thresholds[at])
+        return ranks
 
     def of_rows(self, vectors: Array) -> Array:
         """How many thresholds of its feature each value is above; missing stays missing."""
@@ -168,22 +170,47 @@ def _read(node: onnx.NodeProto) -> tuple[list[Tree], Array]:
     kind = "class" if node.op_type == "TreeEnsembleClassifier" else "target"
     if given.get("aggregate_function", b"SUM") not in (b"SUM", b"AVERAGE"):
         raise ValueError(f"its trees are combined by {given['aggregate_function'].decode()}")
-    ids = np.array(given[f"{kind}_ids"])
-    outputs = max(int(given.get("n_targets", 1)), int(ids.max(initial=0)) + 1)
+    unknown = set(given["nodes_modes"]) - {LEAF, *MODES}
+    if unknown:
+        raise ValueError(f"it splits by {', '.join(sorted(mode.decode() for mode in unknown))}")
+    nodes = _nodes(given)
+    added = {name: np.array(given[f"{kind}_{name}"]) for name in ("treeids", "nodeids", "ids")}
+    added["weights"] = _numbers(given, f"{kind}_weights")
+    outputs = max(int(given.get("n_targets", 1)), int(added["ids"].max(initial=0)) + 1)
     begun = np.zeros(outputs) + _numbers(given, "base_values")
-    of_tree = np.array(given["nodes_treeids"])
-    of_leaf = np.array(given[f"{kind}_treeids"]), np.array(given[f"{kind}_nodeids"]), ids
-    weights = _numbers(given, f"{kind}_weights")
-    numbers = list(dict.fromkeys(of_tree.tolist()))
+    numbers = list(dict.fromkeys(nodes["treeids"].tolist()))
     if given.get("aggregate_function") == b"AVERAGE":
-        weights = weights / len(numbers)
+        added["weights"] = added["weights"] / len(numbers)
+    of_nodes, of_leaves = _by_tree(nodes), _by_tree(added)
     trees = []
     for number in numbers:
-        told = of_leaf[0] == number
-        added = list(zip(of_leaf[1][told].tolist(), of_leaf[2][told].tolist(), weights[told].tolist(), strict=True))
-        trees.append(_tree(given, np.flatnonzero(of_tree == number), added, outputs))
+        trees.append(_tree(of_nodes[number], of_leaves.get(number), outputs))
         trees[-1].require_small()
     return trees, begun
+
+
+def _nodes(given: dict[str, Any]) -> dict[str, Array]:
+    """The node's lists as arrays, each made once: there can be millions of entries."""
+    import numpy as np
+
+    names = ("treeids", "nodeids", "featureids", "truenodeids", "falsenodeids")
+    nodes = {name: np.array(given[f"nodes_{name}"]) for name in names}
+    nodes["modes"] = np.array(given["nodes_modes"], dtype=object)
+    tracks = given.get("nodes_missing_value_tracks_true") or [0] * len(nodes["modes"])
+    return {**nodes, "tracks": np.array(tracks), "values": _numbers(given, "nodes_values")}
+
+
+def _by_tree(entries: dict[str, Array]) -> dict[int, dict[str, Array]]:
+    """Entries by their ``treeids``, in the order that they have."""
+    import numpy as np
+
+    order = np.argsort(entries["treeids"], kind="stable")
+    numbers, begins = np.unique(entries["treeids"][order], return_index=True)
+    parts = np.split(order, begins[1:])
+    return {
+        int(number): {name: values[part] for name, values in entries.items()}
+        for number, part in zip(numbers, parts, strict=True)
+    }
 
 
 def _numbers(given: dict[str, Any], name: str) -> Array:
@@ -196,29 +223,29 @@ def _numbers(given: dict[str, Any], name: str) -> Array:
     return np.array(written, np.float64)
 
 
-def _tree(given: dict[str, Any], places: Array, added: list[tuple[int, int, float]], outputs: int) -> Tree:
-    """One tree from its places in the node's lists, and what its leaves add, by node and output."""
+def _tree(nodes: dict[str, Array], added: dict[str, Array] | None, outputs: int) -> Tree:
+    """One tree from its part of the node's lists, and of what leaves add, by node and output."""
     import numpy as np
 
-    place_of = {int(given["nodes_nodeids"][place]): new for new, place in enumerate(places)}
-    modes = [given["nodes_modes"][place] for place in places]
-    unknown = set(modes) - {LEAF, *MODES}
-    if unknown:
-        raise ValueError(f"it splits by {', '.join(sorted(mode.decode() for mode in unknown))}")
-    tracks = given.get("nodes_missing_value_tracks_true") or [0] * len(given["nodes_modes"])
-    thresholds = _numbers(given, "nodes_values")[places]
-    left, right, missing, features = (np.full(len(places), -1) for _ in range(4))
-    for new, (place, mode) in enumerate(zip(places, modes, strict=True)):
-        if mode == LEAF:
-            continue
-        true, false = (place_of[given[name][place]] for name in ("nodes_truenodeids", "nodes_falsenodeids"))
-        smaller_is_true, equal_is_smaller = MODES[mode]
-        left[new], right[new] = (true, false) if smaller_is_true else (false, true)
-        missing[new] = true if tracks[place] else false
-        features[new] = given["nodes_featureids"][place]
-        if not equal_is_smaller:
-            thresholds[new] = np.nextafter(thresholds[new], -np.inf)
-    values = np.zeros((len(places), outputs))
-    for node, output, weight in added:
-        values[place_of[node], output] += weight
+    order = np.argsort(nodes["nodeids"])
+    known = nodes["nodeids"][order]
+
+    def place_of(ids: Array) -> Array:
+        return order[np.searchsorted(known, ids)]
+
+    splits = np.flatnonzero(nodes["modes"] != LEAF)
+    smaller_is_true, equal_is_smaller = (
+        np.array([MODES[mode][which] for mode in nodes["modes"][splits]], bool) for which in (0, 1)
+    )
+    true, false = (place_of(nodes[name][splits]) for name in ("truenodeids", "falsenodeids"))
+    left, right, missing, features = (np.full(len(order), -1) for _ in range(4))
+    left[splits], right[splits] = np.where(smaller_is_true, (true, false), (false, true))
+    missing[splits] = np.where(nodes["tracks"][splits] != 0, true, false)
+    features[splits] = nodes["featureids"][splits]
+    thresholds = nodes["values"].copy()
+    below = splits[~equal_is_smaller]
+    thresholds[below] = np.nextafter(thresholds[below], -np.inf)
+    values = np.zeros((len(order), outputs))
+    if added is not None:
+        np.add.at(values, (place_of(added["nodeids"]), added["ids"]), added["weights"])
     return Tree(left, right, missing, features, thresholds, values)

@@ -39,7 +39,7 @@ class Torch:
         features, labels = window.arrays()
         recipe = recipe_of(window, training, rows=len(features))
         used = threads_for(recipe, threads)
-        window.announce(self.name, described(window.label, int(labels.sum())), f"{used} threads")
+        window.announce(self.name, described(window.label, labels), f"{used} threads")
         began = time.monotonic()
         network = learn(recipe, features, labels, ranks=Alone(), threads=used, checkpoints=window.checkpoints)
         threshold = None

@@ -46,7 +46,7 @@ class XGBoost:
 
         features, labels = window.arrays()
         task = window.label.task
-        window.announce(self.name, described(window.label, int(labels.sum())), f"{threads} threads")
+        window.announce(self.name, described(window.label, labels), f"{threads} threads")
         began = time.monotonic()
         params = params_of(training)
         fixed = fixed_of(window.label, training)
@@ -115,10 +115,10 @@ def fixed_of(label: Label, training: Training) -> dict[str, Value]:
     return {**fixed, "num_class": len(label.classes)} if label.task == "multiclass" else fixed
 
 
-def described(label: Label, positives: int) -> str:
-    """What is learned, for the log."""
+def described(label: Label, labels: Array | int) -> str:
+    """What is learned, for the log; of two classes, from the labels or from how many of them are positive."""
     if label.task == "binary":
-        return f"{positives} positive"
+        return f"{labels if isinstance(labels, int) else int(labels.sum())} positive"
     return f"{len(label.classes)} classes" if label.task == "multiclass" else f"{label.column} as a number"
 
 
