@@ -99,10 +99,11 @@ aws-double: $(INSTALLED)  ## S3 and Amazon EMR on loopback, jobs run here [PORT=
 	@$(BIN)/python -m tests.fakes.aws $(if $(PORT),--port '$(PORT)') $(if $(BUCKET),--bucket '$(BUCKET)')
 
 bench: setup  ## Measure against hand-written peers, as ratios (minutes; no pass or fail)
-	@for bench in $(filter-out %/bench_training.py,$(wildcard tests/bench/bench_*.py)); do echo "== $$bench"; $(BIN)/python "$$bench"; done
+	@for bench in $(filter-out %/bench_training.py %/bench_torch.py,$(wildcard tests/bench/bench_*.py)); do echo "== $$bench"; $(BIN)/python "$$bench"; done
 
-bench-training: setup  ## Training against bare xgb.train, one process against Spark; updates docs/benchmarks.md (half an hour)
+bench-training: setup  ## Training against bare xgb.train, one process against Spark, torch 1 worker against 2; updates docs/benchmarks.md (an hour)
 	@$(BIN)/python tests/bench/bench_training.py --write
+	@$(BIN)/python tests/bench/bench_torch.py --write
 
 lock: $(INSTALLED)  ## Compile the locks from pyproject.toml
 	@rm -f requirements.txt requirements-image.txt requirements-job.txt requirements-mwaa.txt requirements-torch.txt
