@@ -55,6 +55,26 @@ def test_ranges_are_what_the_engine_takes() -> None:
     }
 
 
+def test_a_space_of_steps_and_choices_has_so_many_points() -> None:
+    space = {
+        "subsample": {"low": 0.1, "high": 0.4, "step": 0.1},
+        "grow_policy": {"choices": ["depthwise", "lossguide"]},
+    }
+    [family] = families_of(training({"gamma": 1}, params=space))
+    points = [(dict(point.params), named) for point, named in family.points()]
+    assert len(points) == family.size == 8
+    assert {point["subsample"] for point, _ in points} == {0.1, 0.2, 0.3, 0.4}
+    assert points[3] == (
+        {"gamma": 1, "subsample": 0.4, "grow_policy": "depthwise"},
+        {"family": "xgboost", "xgboost.subsample": 0.4, "xgboost.grow_policy": "depthwise"},
+    )
+    [vast] = families_of(training(params={name: [2, 60_000] for name in ("n_estimators", "max_leaves", "max_bin")}))
+    assert vast.size == 59_999**3
+    assert next(vast.points())[0].params == {"n_estimators": 2, "max_leaves": 2, "max_bin": 2}
+    [endless] = families_of(training(params={"gamma": [0, 1], **DEPTH}))
+    assert endless.size is None
+
+
 def test_a_plan_keeps_its_search(tmp_path: Path) -> None:
     others = [{"engine": "xgboost", "params": {"n_estimators": 50, "max_depth": [2, 4]}}]
     spec = spec_of({"params": {**DEPTH, "subsample": {"choices": [0.6, 1.0]}}, "engines": others})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from dataclasses import replace
@@ -182,7 +183,7 @@ def test_what_may_pass_is_tried_again_by_a_retry(tmp_path: Path, faulty: Any) ->
 
 def test_bad_trials_are_pruned(tmp_path: Path) -> None:
     """One choice learns nothing; once five trials are complete, it ends after its first fold."""
-    search = {"params": {"gamma": {"choices": [0, 1_000_000]}, "max_depth": [1, 6]}, "trials": 24}
+    search = {"params": {"gamma": {"choices": [0, 1_000_000]}, "max_depth": [1, 6]}, "trials": 12}
     _, study, _ = run(plan_of(tmp_path, **search), tmp_path)
     pruned = [one for one in study["trials"] if one["state"] == "pruned"]
     assert pruned
@@ -193,11 +194,7 @@ def test_bad_trials_are_pruned(tmp_path: Path) -> None:
 
 
 def test_minutes_bound_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time is only what the study reads: ten seconds pass with every look at the clock."""
-    from nightshift.train.search import study as module
-
-    clock = iter(range(0, 10_000, 10))
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    ticking(monkeypatch, 10)
     plan = plan_of(tmp_path, trials=None, minutes=2)
     _, study, _ = run(plan, tmp_path)
     assert 1 <= len(study["trials"]) < 12
@@ -218,6 +215,56 @@ def test_time_that_passed_before_a_kill_counts(tmp_path: Path, faulty: Any) -> N
     faulty(AssertionError("nothing is measured again"), lambda params: True)
     _, study, _ = run(plan, tmp_path)
     assert [one["state"] for one in study["trials"]] == ["complete", "complete"]
+
+
+DEPTHS: dict[str, Any] = {"max_depth": [2, 3]}
+
+
+def ticking(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """Time is only what the study reads, and so much passes with every look at the clock."""
+    from nightshift.train.search import study as module
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=itertools.count(0, seconds).__next__))
+
+
+@pytest.mark.parametrize("bound", [{"trials": 200}, {"trials": None, "minutes": 60}])
+def test_a_space_of_few_points_is_tried_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, bound: Any) -> None:
+    caplog.set_level(logging.INFO, "nightshift")
+    same = [{"engine": "xgboost", "params": {"n_estimators": 8, "max_depth": {"choices": [3, 4]}}}]
+    _, study, _ = run(plan_of(tmp_path, folds=1, params=DEPTHS, engines=same, parallel=2, **bound), tmp_path)
+    assert sorted(one["params"]["max_depth"] for one in study["trials"]) == [2, 3, 4]
+    assert "search: all 3 points of the space are tried" in caplog.text
+
+
+def test_no_point_is_tried_twice(tmp_path: Path) -> None:
+    """One engine is the best as it is, and the other has room: the sampler would ask for the first again and again."""
+    weak = {"n_estimators": 1, "max_depth": 1, "learning_rate": {"low": 0.01, "high": 0.02}}
+    asked = {"params": {}, "engines": [{"engine": "xgboost", "params": weak}], "trials": 30, "folds": 1}
+    _, study, _ = run(plan_of(tmp_path, parallel=3, **asked), tmp_path)
+    points = [json.dumps([one["family"], one["params"]], sort_keys=True) for one in study["trials"]]
+    assert len(set(points)) == len(points) == 30
+    assert study["trials"][study["best"]]["family"] == "xgboost-1"
+
+
+def test_what_was_begun_in_time_before_a_kill_is_all_that_is_gone_on_with(tmp_path: Path, faulty: Any) -> None:
+    """The second of three trials fails with what may pass and leaves no record; a late retry tries it, and no fourth."""
+    plan = plan_of(tmp_path, trials=None, minutes=60, folds=1)
+    faults = iter([None, JobError("an executor was lost."), None, StorageError("the disk is gone.")])
+
+    def fails(params: Any) -> bool:
+        fault = next(faults, None)
+        if fault is not None:
+            raise fault
+        return False
+
+    faulty(AssertionError("fails raises"), fails)
+    with pytest.raises(StorageError, match="the disk is gone"):
+        run(plan, tmp_path)
+    objects = Store.of(plan).objects
+    for stored in list(objects.walk("search/")):
+        objects.write(stored.name, json.dumps({**json.loads(objects.read(stored.name)), "spent": 3601}).encode())
+    _, study, _ = run(plan, tmp_path)
+    assert [one["state"] for one in study["trials"]] == ["complete"] * 3
 
 
 def test_a_fold_that_cannot_be_judged_ends_the_stage_before_the_first_trial(tmp_path: Path) -> None:

@@ -46,12 +46,14 @@ class Records:
     Attributes:
         store: The model's area.
         folder: Where they are.
-        spent: Seconds of the search that the last record knows of.
+        spent: Seconds of the search that the last record knows of, when it was opened.
+        begun: How many trials had begun by then.
     """
 
     store: Store
     folder: str
     spent: float = 0.0
+    begun: int = 0
     _known: dict[str, Measured] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -75,13 +77,14 @@ class Records:
     def _take_in(self, name: str, raw: Mapping[str, Any]) -> None:
         self._known[name] = Measured(raw["value"], raw["error"], seconds=raw["seconds"])
         self.spent = max(self.spent, raw["spent"])
+        self.begun = max(self.begun, raw["begun"])
 
     def find(self, point: str, fold: int) -> Measured | None:
         """What is known of a point on a fold."""
         with self._lock:
             return self._known.get(_name(point, fold))
 
-    def add(self, point: str, fold: int, measured: Measured, *, spent: float) -> None:
+    def add(self, point: str, fold: int, measured: Measured, *, spent: float, begun: int) -> None:
         """Keep what was measured; on disk or in the bucket when this returns.
 
         Args:
@@ -89,6 +92,7 @@ class Records:
             fold: Number of the fold.
             measured: What became of it.
             spent: Seconds that the search has taken until now.
+            begun: How many of its trials have begun until now.
 
         Raises:
             StorageError: The store failed.
@@ -98,7 +102,8 @@ class Records:
         name = _name(point, fold)
         with self._lock:
             self._known[name] = measured
-        raw = {"value": measured.value, "error": measured.error, "seconds": measured.seconds, "spent": spent}
+        raw = {"value": measured.value, "error": measured.error, "seconds": measured.seconds}
+        raw |= {"spent": spent, "begun": begun}
         # Where somebody else was first, their record says the same of the same rows, in other seconds.
         self.store.objects.create(f"{self.folder}/{name}.json", json.dumps(raw).encode())
         crash_point("mid_write", SEARCHES)

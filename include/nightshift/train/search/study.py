@@ -2,7 +2,8 @@
 
 The sampler gets a seed of its own for each batch, and sees only the results of earlier batches. So a study bounded by
 trials depends on seed, space and rows, and on nothing that happens while it runs: not on who was faster, nor on a kill.
-Who begins a study again asks the same questions, and finds the answers that were recorded.
+Who begins a study again asks the same questions, and finds the answers that were recorded. No point is tried twice, so
+a study of few points ends when it has tried them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from nightshift.spec.gate_metrics import METRICS, MetricName
 from nightshift.spec.models import Training
 from nightshift.train.search.folds import Fold
 from nightshift.train.search.records import Measured, Records
-from nightshift.train.search.space import Point, families_of, suggest
+from nightshift.train.search.space import Point, another, families_of, suggest
 from nightshift.train.search.trials import Trials, Unit
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # Nothing is pruned before so many trials are complete; the first are far apart.
 PRUNES_AFTER = 5
+# So often a point that was tried is answered by asking again, before one that was not is looked for.
+REPEATS = 20
 State = Literal["complete", "pruned", "failed"]
 
 
@@ -107,6 +110,7 @@ class Study:
         self._families = families_of(self.training)
         self._began = time.monotonic() - self.records.spent
         self._told: list[Told] = []
+        self._tried: set[str] = set()
         self._best: Told | None = None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(
@@ -122,7 +126,7 @@ class Study:
         return round(time.monotonic() - self._began, 3)
 
     def run(self) -> tuple[tuple[Told, ...], Told]:
-        """Run it to its bound.
+        """Run it to its bound, or until there is nothing left to try.
 
         Returns:
             All trials in order; and the complete one with the best mean, of equal ones the first.
@@ -143,23 +147,51 @@ class Study:
     # -- one batch -----------------------------------------------------------------------------------
 
     def _next_batch(self) -> list[tuple[optuna.Trial, Told]]:
-        """The next trials, none where the bound is reached. A batch with a record was begun within it, once."""
+        """The next trials; none where the bound is reached, or every point of the space is tried."""
         import optuna
 
         first, size = len(self._told), self._asked.parallel
         if self._asked.trials is not None:
             size = min(size, self._asked.trials - first)
-        if size <= 0:
+        if size <= 0 or self._is_late(first):
             return []
-        self._study.sampler = optuna.samplers.TPESampler(seed=seed_of(self.training.seed, first))
-        late = self._asked.minutes is not None and self.spent >= 60 * self._asked.minutes
+        seed = seed_of(self.training.seed, first)
+        samplers = (optuna.samplers.TPESampler(seed=seed), optuna.samplers.RandomSampler(seed=seed))
         batch = []
         for number in range(first, first + size):
-            trial = self._study.ask()
-            batch.append((trial, Told(number, suggest(trial, self._families))))
-        if late and not any(self.records.find(told.point.key, 0) for _, told in batch):
-            return []
+            found = self._untried(*samplers)
+            if found is None:
+                log.info("search: all %d points of the space are tried", len(self._tried))
+                break
+            batch.append((found[0], Told(number, found[1])))
         return batch
+
+    def _is_late(self, first: int) -> bool:
+        """Whether no batch may begin any more; those that had begun before a kill are gone on with."""
+        minutes = self._asked.minutes
+        return minutes is not None and self.spent >= 60 * minutes and first >= self.records.begun
+
+    def _untried(
+        self, sampler: optuna.samplers.BaseSampler, at_random: optuna.samplers.BaseSampler
+    ) -> tuple[optuna.Trial, Point] | None:
+        """A point that is no earlier one; None where there is none. To measure one again would say the same again."""
+        from optuna.trial import TrialState
+
+        self._study.sampler = sampler
+        for asked in range(REPEATS + 1):
+            if asked == REPEATS:
+                params = another(self._families, self._tried)
+                if params is None:
+                    return None
+                self._study.enqueue_trial(params)
+            trial = self._study.ask()
+            point = suggest(trial, self._families)
+            if point.key not in self._tried:
+                self._tried.add(point.key)
+                return trial, point
+            self._study.tell(trial, state=TrialState.FAIL)  # the sampler learns nothing from it
+            self._study.sampler = at_random
+        return None
 
     def _measure(self, batch: Sequence[tuple[optuna.Trial, Told]]) -> None:
         """Fold by fold, all trials that are left at once."""
@@ -182,12 +214,12 @@ class Study:
             left = [(trial, told) for trial, told in left if told.state == "complete"]
 
     def _on_fold(self, number: int, points: Sequence[Point]) -> list[Measured]:
-        """What became of each point: as recorded, else measured now. Two trials with the same point share it."""
-        known = {point.key: self.records.find(point.key, number) for point in points}
-        new = {point.key: point for point in points if known[point.key] is None}
-        units = [Unit(key, number, self._judged(point)) for key, point in new.items()]
-        fresh = dict(zip(new, self.trials.run(units, self._record) if units else [], strict=True))
-        return [known[point.key] or fresh[point.key] for point in points]
+        """What became of each point: as recorded, else measured now."""
+        known = [self.records.find(point.key, number) for point in points]
+        new = [point for point, found in zip(points, known, strict=True) if found is None]
+        units = [Unit(point.key, number, self._judged(point)) for point in new]
+        fresh = iter(self.trials.run(units, self._record) if units else [])
+        return [found or next(fresh) for found in known]
 
     def _judged(self, point: Point) -> Training:
         """The section that learns a fold: the metrics are of probabilities, so no threshold is looked for."""
@@ -196,7 +228,7 @@ class Study:
         return training.model_copy(update={"threshold": 0.5}) if binary else training
 
     def _record(self, unit: Unit, measured: Measured) -> None:
-        self.records.add(unit.point, unit.fold, measured, spent=self.spent)
+        self.records.add(unit.point, unit.fold, measured, spent=self.spent, begun=len(self._tried))
 
     def _tell(self, trial: optuna.Trial, told: Told) -> None:
         from optuna.trial import TrialState
