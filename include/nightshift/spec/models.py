@@ -251,8 +251,8 @@ class Training(SpecModel):
     """Training engine, or a class of one's own: package.module:Class."""
     params: dict[str, int | float | str | bool] = {}
     """The engine's own parameters; for xgboost also n_estimators, the number of trees; for spark_ml the algorithm."""
-    seed: int = 0
-    """Seed of everything random."""
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] = 0
+    """Seed of everything random; 64 bits."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["max_f1"] | None = None
     """For binary labels, probability from which a row is called positive; null and max_f1: picked on the window."""
     workers: Annotated[int, Field(ge=1, le=training_rules.MOST_WORKERS)] | Literal["auto"] = 1
@@ -264,6 +264,12 @@ class Training(SpecModel):
     @classmethod
     def _check_workers(cls, value: Any) -> Any:
         reject(training_rules.workers(value))
+        return value
+
+    @field_validator("threshold")
+    @classmethod
+    def _check_threshold(cls, value: Any) -> Any:
+        reject(training_rules.threshold(value))
         return value
 
     @model_validator(mode="after")

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from nightshift.spec.problem import Problem
+from nightshift.spec.problem import Problem, YamlPath
 
 if TYPE_CHECKING:
     from nightshift.spec.values import Task
 
 Value = int | float | str | bool
+SMALLEST, LARGEST = 1.1754944e-38, 3.4028234e38
+"""Of the float32 that have all of their digits."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,18 @@ class Real:
         if self.high == math.inf:
             return f"a number {low}"
         return f"a number {low} and {'below' if self.below else 'at most'} {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Single(Real):
+    """The same, for a library that reads them as float32 and refuses what becomes 0 or infinite there."""
+
+    def admits(self, value: Value) -> bool:
+        return super().admits(value) and (value == 0 or SMALLEST <= abs(float(value)) <= LARGEST)
+
+    def words(self, value: Value) -> str:
+        """What is allowed, and what float32 has to do with it where that is why a value is not."""
+        return f"{self} that float32 can hold" if super().admits(value) else str(self)
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,11 @@ class SomeOf:
 Rule = Whole | Real | OneOf | Flag | SomeOf
 
 
+def _not_allowed(value: Value, rule: Rule, at: YamlPath) -> Problem:
+    allowed = rule.words(value) if isinstance(rule, Single) else str(rule)
+    return Problem(f"{value!r} is not {allowed}.", at, allowed=allowed)
+
+
 class EngineParams(Protocol):
     """The rules of one engine."""
 
@@ -135,7 +154,7 @@ class Parameters:
                 message = f"{name} is no parameter that a spec can set."
                 yield Problem(message, at, allowed=allowed, hint=self._hint(name), is_key=True)
             elif not rule.admits(value):
-                yield Problem(f"{value!r} is not {rule}.", at, allowed=str(rule))
+                yield _not_allowed(value, rule, at)
 
     def problems_of_task(self, params: Mapping[str, Value], task: Task) -> Iterator[Problem]:
         """See ``EngineParams.problems_of_task``."""
@@ -147,7 +166,7 @@ class Parameters:
             if rule is None:
                 yield Problem(f"{name} does nothing for {task}.", at, hint="drop it", is_key=True)
             elif not rule.admits(value):
-                yield Problem(f"{value!r} is not {rule}.", at, allowed=str(rule))
+                yield _not_allowed(value, rule, at)
 
     def _near(self, name: str) -> str | None:
         return next(iter(difflib.get_close_matches(name, [*self.allowed, *self.elsewhere], n=1)), None)

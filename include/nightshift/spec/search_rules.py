@@ -145,12 +145,16 @@ class FamilySpace:
             yield {**self.fixed, **dict(zip(names, point, strict=True))}
 
     def is_whole(self, name: str) -> bool:
-        """Whether a range is of whole numbers: both ends are, and the engine takes nothing between two of them."""
+        """Whether a range is of whole numbers: both ends are, and the engine takes them and nothing between two."""
         space = self.searched[name]
         if not isinstance(space.low, int) or not isinstance(space.high, int):
             return False
-        point = {**next(self.corners()), name: space.low + 0.5}
-        return any(problem.at == ("params", name) for problem in self.rules.problems(point))
+        point, at = next(self.corners()), ("params", name)
+        taken, between = (
+            all(problem.at != at for problem in self.rules.problems({**point, name: value}))
+            for value in (space.low, space.low + 0.5)
+        )
+        return taken and not between
 
 
 def families(training: Training) -> tuple[FamilySpace, ...]:
@@ -193,6 +197,18 @@ def of_training(training: Training) -> Iterator[Problem]:
     yield from _workers(training)
     for family in families(training):
         yield from _of_points(family, lambda point, of=family: of.rules.problems(point))
+        yield from _steps(family)
+
+
+def _steps(family: FamilySpace) -> Iterator[Problem]:
+    """From one whole number to another the steps are whole."""
+    for name, space in family.searched.items():
+        if space.step is not None and not float(space.step).is_integer() and family.is_whole(name):
+            yield Problem(
+                f"steps of {space.step:g} lead between whole numbers, and {name} takes no others.",
+                (*family.at, name, "step"),
+                allowed="a whole number",
+            )
 
 
 def _workers(training: Training) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,18 @@ def workers(value: Any) -> Iterator[Problem]:
         allowed=f"a whole number from 1 to {MOST_WORKERS}, or auto",
         hint=hint,
     )
+
+
+def threshold(value: Any) -> Iterator[Problem]:
+    """The graph compares a probability with the float32 that is nearest to a threshold."""
+    if not isinstance(value, float):
+        return
+    [nearest] = struct.unpack("f", struct.pack("f", value))
+    if not 0 < nearest < 1:
+        yield Problem(
+            f"as a float32, which the graph compares with, {value:.10g} is {nearest:g}.",
+            allowed="a number that is above 0 and below 1 as a float32 too, such as 1e-6 or 0.999999",
+        )
 
 
 def auto_is_measured(engine: str, number: int | str) -> Iterator[Problem]:

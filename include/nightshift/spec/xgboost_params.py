@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from nightshift.spec.parameters import OneOf, Parameters, Real, Rule, Value, Whole
+from nightshift.spec.parameters import OneOf, Parameters, Rule, Single, Value, Whole
 from nightshift.spec.problem import Problem
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ OBJECTIVES: dict[Task, tuple[str, ...]] = {
     "regression": ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror"),
 }
 """What may be learned, by task, the default first: each gives the score itself, a probability or the label's value."""
-_SHARE = Real(0, 1, above=True)
+_SHARE = Single(0, 1, above=True)
 ALLOWED: dict[str, Rule] = {
     "n_estimators": Whole(1, 100_000),
     "max_depth": Whole(0, 30),
@@ -26,22 +26,23 @@ ALLOWED: dict[str, Rule] = {
     "max_bin": Whole(2, 65_535),
     "grow_policy": OneOf(("depthwise", "lossguide")),
     "learning_rate": _SHARE,
-    "min_child_weight": Real(0),
-    "gamma": Real(0),
-    "max_delta_step": Real(0),
+    "min_child_weight": Single(0),
+    "gamma": Single(0),
+    "max_delta_step": Single(0),
     "subsample": _SHARE,
     "colsample_bytree": _SHARE,
     "colsample_bylevel": _SHARE,
     "colsample_bynode": _SHARE,
-    "reg_alpha": Real(0),
-    "reg_lambda": Real(0),
-    "scale_pos_weight": Real(0, above=True),
-    "base_score": Real(-math.inf),
+    "reg_alpha": Single(0),
+    "reg_lambda": Single(0),
+    "scale_pos_weight": Single(0, above=True),
+    "base_score": Single(-math.inf),
     "objective": OneOf(tuple(sorted({name for names in OBJECTIVES.values() for name in names}))),
 }
 # What a parameter may be where the task says more than ``ALLOWED``; None: it does nothing there.
 BY_TASK: dict[Task, dict[str, Rule | None]] = {
-    "binary": {"base_score": Real(0, 1, above=True, below=True)},
+    # Nearer to 0 or 1 xgboost would silently begin with these.
+    "binary": {"base_score": Single(1e-6, 0.999999)},
     # The same number for every class: it falls out of the softmax.
     "multiclass": {"base_score": None, "scale_pos_weight": None},
     "regression": {"scale_pos_weight": None},

@@ -24,6 +24,9 @@ from nightshift.transforms.columns import CategoricalColumn
         {},
         {"base_score": 0.5},
         {"base_score": 0.03},
+        {"base_score": 0.999999, "min_child_weight": 0, "max_delta_step": 1.0, "learning_rate": 1.0},
+        {"base_score": 0.99999, "min_child_weight": 0, "max_delta_step": 1.0, "learning_rate": 1.0},
+        {"base_score": 1e-6, "min_child_weight": 0, "max_delta_step": 1.0, "learning_rate": 1.0},
         {"scale_pos_weight": 9.0},
         {"max_depth": 0, "max_leaves": 40, "grow_policy": "lossguide"},
         {"gamma": 1e9},  # no split at all: every tree is a lone leaf

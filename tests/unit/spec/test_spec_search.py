@@ -37,7 +37,7 @@ def test_ranges_are_what_the_engine_takes() -> None:
     space = {
         **DEPTH,
         "max_leaves": {"low": 4, "high": 64, "log": True},
-        "max_bin": {"low": 64, "high": 256, "step": 64},
+        "max_bin": {"low": 64, "high": 256, "step": 64.0},
         "reg_lambda": [0, 10],
         "learning_rate": {"low": 0.01, "high": 0.3, "log": True},
         "subsample": {"low": 0.5, "high": 1, "step": 0.1},
@@ -104,6 +104,11 @@ def test_a_plan_keeps_its_search(tmp_path: Path) -> None:
         ({"params": {"max_depth": {"choices": [3, 4], "log": True}}}, "log: unknown key.*Allowed: choices"),
         ({"params": {"max_depth": [3, 3]}}, "for one value, write 3 alone"),
         ({"params": {"max_depth": [3.0, 8.0]}}, r"from 3 to 8, and 3\.0 is not a whole number"),
+        ({"params": {"max_depth": {"low": 2, "high": 4, "step": 0.5}}}, r"max_depth\.step: steps of 0\.5 lead between"),
+        (
+            {"params": {"max_depth": {"low": 2, "high": 5, "step": 1.5}}},
+            r"between whole numbers.*Allowed: a whole number",
+        ),
         ({"engines": [{"engine": "xgboost", "params": {"gamma": [-1, 1]}}]}, r"engines\[0\]\.params\.gamma: the range"),
     ],
 )

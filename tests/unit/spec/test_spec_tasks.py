@@ -98,7 +98,7 @@ def test_a_label_that_does_not_fit_its_task(tmp_path: Path, label: str, said: st
         (BINARY, "\n  params: {objective: linear}", "training.params.objective: 'linear' is not one of"),
         (NUMBER, "\n  params: {scale_pos_weight: 2}", "training.params.scale_pos_weight: scale_pos_weight does nothing for regression. Hint: drop it"),
         (SEVERAL, "\n  params: {base_score: 0.5}", "training.params.base_score: base_score does nothing for multiclass"),
-        (BINARY, "\n  params: {base_score: 1}", "training.params.base_score: 1 is not a number above 0 and below 1."),
+        (BINARY, "\n  params: {base_score: 1}", "training.params.base_score: 1 is not a number at least 1e-06 and"),
         (SEVERAL, "\n  params: {num_class: 3}", "it is the number of label.classes"),
     ],
 )  # fmt: skip

@@ -45,6 +45,10 @@ def test_good_parameters_pass() -> None:
         ("min_child_weight", -1, "is not a number at least 0"),
         ("min_child_weight", float("inf"), "is not a number at least 0"),
         ("base_score", float("inf"), "a finite number"),
+        ("base_score", 1e300, r"1e\+300 is not a finite number that float32 can hold"),
+        ("learning_rate", 1e-60, "1e-60 is not a number above 0 and at most 1 that float32 can hold"),
+        ("gamma", 1e-60, "1e-60 is not a number at least 0 that float32 can hold"),
+        ("reg_lambda", 1e60, r"1e\+60 is not a number at least 0 that float32 can hold"),
         ("grow_policy", "random", "one of depthwise, lossguide"),
     ],
 )
@@ -55,6 +59,19 @@ def test_bad_parameters_are_named(name: str, value: Any, words: str) -> None:
     import re
 
     assert re.search(words, str(caught.value)), str(caught.value)
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1])
+def test_a_seed_has_64_bits(seed: int) -> None:
+    assert Training(engine="xgboost", seed=2**63 - 1).seed == 2**63 - 1
+    with pytest.raises(ValueError, match=r"than or equal to -?92233720368547758"):
+        Training(engine="xgboost", seed=seed)
+
+
+@pytest.mark.parametrize(("threshold", "words"), [(1e-60, "1e-60 is 0"), (0.999999999, r"0\.999999999 is 1")])
+def test_a_threshold_is_between_0_and_1_for_float32_too(threshold: float, words: str) -> None:
+    with pytest.raises(ValueError, match=f"as a float32, which the graph compares with, {words}"):
+        Training(engine="xgboost", threshold=threshold)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 64, "auto"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nightshift.errors import DataError
+from nightshift.errors import DataError, SpecError
 from nightshift.model.booster import load_booster, predict
 from nightshift.model.parity import compare
 from nightshift.model.session import Scorer
@@ -91,6 +92,21 @@ def preprocessed(plan: Plan, scratch: Path, table: pa.Table) -> StageIO:
 def read(io: StageIO, result: StageResult, path: str) -> bytes:
     assert result.ref is not None
     return io.store.read(io.store.resolve(result.ref), path)
+
+
+def test_parameters_that_xgboost_refuses_are_the_specs_fault(tmp_path: Path) -> None:
+    """Whatever the rules of a spec let through: never an error that another try might pass."""
+    plan = plan_of(tmp_path)
+    params = {**plan.spec.training.params, "learning_rate": 1e-60}
+    training = plan.spec.training.model_copy(update={"params": params})
+    with pytest.raises(SpecError, match="xgboost does not take the parameters: Out of range value for learning_rate"):
+        run(
+            replace(plan, spec=plan.spec.model_copy(update={"training": training})),
+            preprocessed(plan, tmp_path, window()),
+        )
+    wide = training.model_copy(update={"params": {}, "seed": 2**63})
+    with pytest.raises(SpecError, match="xgboost does not take the parameters: Invalid Parameter format for seed"):
+        run(replace(plan, spec=plan.spec.model_copy(update={"training": wide})), preprocessed(plan, tmp_path, window()))
 
 
 def test_it_publishes_a_graph_that_agrees_with_its_booster(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

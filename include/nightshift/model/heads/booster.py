@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     import xgboost
 
 OPSET = 15
+# xgboost begins with no probability that is nearer to 0 or 1.
+CLAMPED = 1e-6
 # What convert_xgboost may add, and its outputs.
 CLASSIFIER = ("TreeEnsembleClassifier", ["label", "probabilities"])
 REGRESSOR = ("TreeEnsembleRegressor", ["variable"])
@@ -103,12 +104,18 @@ def _nameless(booster: xgboost.Booster) -> bytearray:
 def _base_margins(config: dict[str, Any], task: Task) -> list[float]:
     """What every row's sum starts from, for each class: xgboost writes ``5E-1``, ``[5E-1]`` or ``[-2E-1,1E-1,1E-1]``.
 
-    For binary it is a probability, whose log-odds count.
+    For binary it is a probability, whose log-odds count: as xgboost computes them, in float32 and of no probability
+    beyond ``CLAMPED``. Near 1 a float32 is so coarse that exact ones would be others.
     """
+    import numpy as np
+
     written = config["learner_model_param"]["base_score"].strip("[]")
     scores = [float(score) for score in written.split(",")]
     if task == "binary":
-        return [math.log(score) - math.log1p(-score) for score in scores]
+        one = np.float32(1)
+        least = np.float32(CLAMPED)
+        near = [np.clip(np.float32(score), least, one - least) for score in scores]
+        return [float(-np.log(one / score - one)) for score in near]
     classes = int(config["learner_model_param"]["num_class"])
     return scores * classes if len(scores) < classes else scores
 

@@ -12,6 +12,7 @@ from nightshift.spec.models import Label, Training
 from nightshift.spec.parameters import Value
 from nightshift.spec.xgboost_params import OBJECTIVES
 from nightshift.train.engines import Fitted
+from nightshift.train.engines.xgboost_faults import parameters_blamed
 from nightshift.train.threshold import Ranking, threshold_of
 from nightshift.train.window import TrainingWindow
 
@@ -54,18 +55,19 @@ class XGBoost:
         matrix = xgboost.QuantileDMatrix(features, labels, max_bin=int(params.get("max_bin", 256)), nthread=threads)
         del features  # the matrix has them in bins, of a byte or two; nobody looks at the numbers again
         watch = _watch(matrix, trees, str(fixed["eval_metric"]), keep=task == "binary")
-        booster = xgboost.train(
-            {
-                **{name: value for name, value in params.items() if name != "n_estimators"},
-                **fixed,
-                "seed": training.seed,
-                "nthread": threads,
-                "verbosity": 0,
-            },
-            matrix,
-            num_boost_round=trees,
-            callbacks=[watch],
-        )
+        with parameters_blamed():
+            booster = xgboost.train(
+                {
+                    **{name: value for name, value in params.items() if name != "n_estimators"},
+                    **fixed,
+                    "seed": training.seed,
+                    "nthread": threads,
+                    "verbosity": 0,
+                },
+                matrix,
+                num_boost_round=trees,
+                callbacks=[watch],
+            )
         return fitted(
             booster,
             window,
