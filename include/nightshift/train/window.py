@@ -65,8 +65,8 @@ class TrainingWindow:
     checkpoints: Checkpoints | None = None
 
     def between(self, part: Interval) -> TrainingWindow:
-        """The rows of a part of the window's time."""
-        return replace(self, part=part)
+        """The rows of a part of the window's time; training on them is soon done again, and leaves no checkpoints."""
+        return replace(self, part=part, checkpoints=None)
 
     @property
     def rows(self) -> int:

@@ -15,7 +15,7 @@ import pytest
 from tests.fakes.trained_night import publish_preprocess, small_plan, small_spec
 
 from nightshift import train
-from nightshift.errors import DataError, JobError, StorageError
+from nightshift.errors import DataError, EngineNotInstalled, JobError, StorageError
 from nightshift.plan import Plan, digest_of
 from nightshift.spec import engines
 from nightshift.stage import StageIO, StageResult
@@ -161,6 +161,12 @@ def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(tmp_path: Path, f
     [reason] = {one["error"] for one in study["trials"] if one["state"] == "failed"}
     assert reason == "RuntimeError: no such luck"
     assert study["trials"][study["best"]]["params"]["max_depth"] <= 2
+
+
+def test_an_engine_that_is_not_there_ends_the_search(tmp_path: Path, faulty: Any) -> None:
+    faulty(ModuleNotFoundError("No module named 'xgboost'"), lambda params: params["max_depth"] > 2)
+    with pytest.raises(EngineNotInstalled, match=r"xgboost cannot be imported where a trial ran .*No module named"):
+        run(plan_of(tmp_path), tmp_path)
 
 
 def test_where_all_fail_the_commonest_reason_is_told_and_nothing_published(tmp_path: Path, faulty: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from tests.fakes.training_window import given, rows_of
 
 from nightshift import train
 from nightshift.errors import DataError
+from nightshift.plan import Interval
 from nightshift.spec.models import Label
 from nightshift.stage import StageResult
+from nightshift.train.checkpoints import Checkpoints
 from nightshift.train.window import TrainingWindow
 
 MINUTES = Label(column="minutes", task="regression", delay="1d")
@@ -31,6 +34,14 @@ def window_of(root: Path, table: pa.Table, *, files: int, label: Label | None = 
         root=plan.storage,
         scratch=io.scratch,
     )
+
+
+def test_a_part_is_learned_without_checkpoints(tmp_path: Path) -> None:
+    """What a trial would leave nobody takes up, and an executor has no store to leave it in."""
+    window = window_of(tmp_path, rows_of(100), files=1)
+    whole = dataclasses.replace(window, checkpoints=Checkpoints.of(window.store, "2024-03-01", "key"))
+    day = datetime(2024, 3, 1, tzinfo=UTC)
+    assert whole.between(Interval(day, day + timedelta(days=1))).checkpoints is None
 
 
 @pytest.mark.parametrize("files", [1, 3, 7])

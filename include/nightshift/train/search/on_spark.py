@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from nightshift.errors import EngineNotInstalled
 from nightshift.spec.gate_metrics import MetricName
 from nightshift.spec.models import Training
 from nightshift.spec.spark_use import trains_on_spark
@@ -31,6 +32,9 @@ class OnSpark(InThreads):
     context: SparkContext = field(kw_only=True)
     _sent: dict[int, Broadcast[Fold]] = field(default_factory=dict, kw_only=True, repr=False)
 
+    def _takes_turns(self, unit: Unit) -> bool:
+        return trains_on_spark(unit.training)  # others have a process of their own each
+
     def _prepare(self, unit: Unit) -> None:
         super()._prepare(unit)
         if unit.fold not in self._sent and not trains_on_spark(unit.training):
@@ -50,6 +54,8 @@ class OnSpark(InThreads):
         except (Py4JError, PySparkException) as error:
             told = (str(error).strip().splitlines() or [type(error).__name__])[0]
             return Measured(None, f"Spark could not run the trial: {told}", retryable=True)
+        if isinstance(found, EngineNotInstalled):
+            raise found
         assert isinstance(found, Measured), "a task gives what it measured"
         return found
 
@@ -62,5 +68,9 @@ class Task:
     metric: MetricName
     threads: int
 
-    def __call__(self, training: Training) -> Measured:
-        return measure(self.fold.value, training, self.metric, threads=self.threads)
+    def __call__(self, training: Training) -> Measured | EngineNotInstalled:
+        """What was measured; an engine that is not there as a value, because Spark would try a task again."""
+        try:
+            return measure(self.fold.value, training, self.metric, threads=self.threads)
+        except EngineNotInstalled as error:
+            return error

@@ -65,6 +65,7 @@ def search(plan: Plan, window: TrainingWindow, stage_key: str) -> Found:
 
     Raises:
         DataError: A fold cannot be learned from or judged on, or no trial was complete.
+        EngineNotInstalled: An engine of the search cannot be imported where its trials run.
         JobError: Spark failed, or every trial did with something that may pass.
         StorageError: The store failed.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from nightshift.errors import NightshiftError, StorageError
+from nightshift.errors import EngineNotInstalled, NightshiftError, StorageError
 from nightshift.spec.gate_metrics import MetricName
 from nightshift.spec.models import Training
 from nightshift.spec.spark_use import trains_on_spark
@@ -21,6 +22,8 @@ from nightshift.train.search.scoring import value_of
 
 # Engines tell their own progress to these; of a trial only its end is worth a line.
 CHATTY = ("nightshift.train.engines", "nightshift.train.window")
+# Their random numbers, threads and settings are those of the whole process.
+ONE_OF_A_PROCESS = ("torch",)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Trials(Protocol):
 
         Raises:
             StorageError: The rows could not be read, or ``done`` could not write.
+            EngineNotInstalled: An engine cannot be imported where it ran.
         """
         ...
 
@@ -77,15 +81,19 @@ class InThreads:
     threads: int
 
     def run(self, units: Sequence[Unit], done: Done) -> list[Measured]:
-        """See ``Trials.run``. What trains on Spark takes turns, in this thread: Spark's slots are shared by one."""
+        """See ``Trials.run``. Those that take turns do so in this thread."""
         with quiet(), ThreadPoolExecutor(self.at_once, thread_name_prefix="trial") as pool:
             for unit in units:
                 self._prepare(unit)
-            begun = [None if trains_on_spark(unit.training) else pool.submit(self._one, unit, done) for unit in units]
+            begun = [None if self._takes_turns(unit) else pool.submit(self._one, unit, done) for unit in units]
             return [
                 self._one(unit, done) if future is None else future.result()
                 for unit, future in zip(units, begun, strict=True)
             ]
+
+    def _takes_turns(self, unit: Unit) -> bool:
+        """Whether a trial runs beside no other of its kind: Spark's slots are shared by one."""
+        return trains_on_spark(unit.training) or unit.training.engine in ONE_OF_A_PROCESS
 
     def _prepare(self, unit: Unit) -> None:
         """Read the rows, once for all trials and before there are several threads that ask for them."""
@@ -108,6 +116,7 @@ def measure(fold: Fold, training: Training, metric: MetricName, *, threads: int)
 
     Raises:
         StorageError: The rows could not be read.
+        EngineNotInstalled: The engine cannot be imported here, which is no property of the point.
     """
     began = time.monotonic()
     try:
@@ -116,6 +125,11 @@ def measure(fold: Fold, training: Training, metric: MetricName, *, threads: int)
         value = value_of(metric, labels, fitted.scores)
     except StorageError:
         raise
+    except ImportError as error:
+        raise EngineNotInstalled(
+            f"the engine {training.engine} cannot be imported where a trial ran ({sys.executable}): {error}",
+            hint="install its package there, or drop the engine from training.search",
+        ) from error
     except NightshiftError as error:
         return Measured(None, error.message, error.retryable, round(time.monotonic() - began, 3))
     except Exception as error:  # noqa: BLE001 whatever a library makes of parameters that do not go together
