@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from nightshift.errors import SpecError
 from nightshift.spec.models import ModelSpec
-from nightshift.spec.problem import PROBLEMS, Problem, YamlPath, did_you_mean, nearest, path_text
+from nightshift.spec.problem import PROBLEMS, Problem, YamlPath, did_you_mean, nearest, of_long_number, path_text
 from nightshift.spec.rules import BETWEEN_SECTIONS
 from nightshift.spec.schema import FILLED_IN_BY_LOADER, Schema, describe, json_schema, resolved
 from nightshift.spec.yaml_source import Node, plain_value
@@ -284,9 +284,10 @@ def _value_hint(known: Schema, node: Node | None) -> str | None:
         return f"write it as a list: [{node.scalar}]"
     if wanted == "string" and isinstance(node.scalar, int | float):
         return f'put it in quotes: "{as_yaml(node.scalar)}"'
-    if wanted in ("integer", "number", "boolean") and isinstance(node.scalar, str):
+    kinds = {wanted, *(choice.get("type") for choice in known.get("anyOf", ()))}
+    if kinds & {"integer", "number", "boolean"} and isinstance(node.scalar, str):
         plain = plain_value(node.scalar.strip())
-        return f"write {as_yaml(plain)} without quotes" if isinstance(plain, int | float) else None
+        return f"write {as_yaml(plain)} without quotes" if isinstance(plain, int | float) else of_long_number(plain)
     return None
 
 

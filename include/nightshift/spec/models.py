@@ -274,6 +274,7 @@ class Training(SpecModel):
 
     @model_validator(mode="after")
     def _check_params(self) -> Self:
+        reject(search_rules.algorithm_is_fixed(self))
         reject(engines.rules_of(self.engine).problems(self.params))
         reject(engines.workers(self.engine, self.workers))
         reject(training_rules.auto_is_measured(self.engine, self.workers))

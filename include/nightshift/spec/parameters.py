@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from nightshift.spec.problem import Problem, YamlPath
+from nightshift.spec.problem import Problem, YamlPath, of_long_number
 
 if TYPE_CHECKING:
     from nightshift.spec.values import Task
@@ -114,7 +114,7 @@ Rule = Whole | Real | OneOf | Flag | SomeOf
 
 def _not_allowed(value: Value, rule: Rule, at: YamlPath) -> Problem:
     allowed = rule.words(value) if isinstance(rule, Single) else str(rule)
-    return Problem(f"{value!r} is not {allowed}.", at, allowed=allowed)
+    return Problem(f"{value!r} is not {allowed}.", at, allowed=allowed, hint=of_long_number(value))
 
 
 class EngineParams(Protocol):

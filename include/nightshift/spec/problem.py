@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,6 +11,10 @@ from pydantic_core import PydanticCustomError
 
 YamlPath = tuple[str | int, ...]
 PROBLEMS = "spec_problems"
+
+
+# What a spec's reader leaves a text, as it does not fit into 64 bits: see yaml_source.INTEGER and NUMBER.
+_LONG_NUMBER = re.compile(r"\s*[-+]?([0-9]{20,}|([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]{3,})\s*")
 
 
 @dataclass(frozen=True)
@@ -81,3 +86,10 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str | None:
     """The hint for a mistyped word, or None when nothing is near."""
     found = nearest(word, choices)
     return f"did you mean {found}?" if found else None
+
+
+def of_long_number(value: object) -> str | None:
+    """What to do about a text that its writer took for a number; None: it looks like none."""
+    if not isinstance(value, str) or not _LONG_NUMBER.fullmatch(value):
+        return None
+    return "a number has at most 19 digits, and its exponent 2; what is longer is read as text"

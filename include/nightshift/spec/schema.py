@@ -168,12 +168,12 @@ def _bounds(schema: Schema) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     if low is not None and high is not None:
-        return f" from {low:g} to {high:g}"
+        return f" from {_written(low)} to {_written(high)}"
     parts = [
-        f"{low:g} or more" if low is not None else "",
-        f"above {above:g}" if above is not None else "",
-        f"at most {high:g}" if high is not None else "",
-        f"below {below:g}" if below is not None else "",
+        f"{_written(low)} or more" if low is not None else "",
+        f"above {_written(above)}" if above is not None else "",
+        f"at most {_written(high)}" if high is not None else "",
+        f"below {_written(below)}" if below is not None else "",
     ]
     words = ", ".join(part for part in parts if part)
     return f", {words}" if words else ""
@@ -181,3 +181,7 @@ def _bounds(schema: Schema) -> str:
 
 def _joined(words: Any) -> str:
     return " or ".join(dict.fromkeys(words))
+
+
+def _written(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightshift.spec import engines
 from nightshift.spec.parameters import EngineParams, Value
-from nightshift.spec.problem import Problem, YamlPath, did_you_mean, reject
+from nightshift.spec.problem import Problem, YamlPath, did_you_mean, of_long_number, path_text, reject
 
 if TYPE_CHECKING:
     from nightshift.spec.models import ModelSpec, Training
@@ -37,7 +37,9 @@ def read_range(value: Any) -> dict[str, Any]:
     """
     if isinstance(value, list | tuple):
         if len(value) != 2 or not all(map(_is_number, value)):
-            hint = f"write {{choices: [{', '.join(map(str, value))}]}}" if value else None
+            hint = next(filter(None, map(of_long_number, value)), None)
+            if hint is None and value:
+                hint = f"write {{choices: [{', '.join(map(str, value))}]}}"
             reject([Problem("a list is a range: its lowest and its highest number.", allowed=FORMS, hint=hint)])
         value = {"low": value[0], "high": value[1]}
     elif _is_value(value):
@@ -81,7 +83,9 @@ def _bounds(given: Mapping[str, Any]) -> Iterator[Problem]:
     wrong += [key for key in ("low", "high") if given[key] is None]
     if wrong or not isinstance(given.get("log", False), bool):
         for key in wrong:
-            yield Problem(f"{given[key]!r} is not a number.", (key,), allowed="a finite number")
+            yield Problem(
+                f"{given[key]!r} is not a number.", (key,), allowed="a finite number", hint=of_long_number(given[key])
+            )
         if not isinstance(given.get("log", False), bool):
             yield Problem(f"{given['log']!r} is not allowed.", ("log",), allowed="true or false")
         return
@@ -195,9 +199,37 @@ def of_training(training: Training) -> Iterator[Problem]:
                 f"{name} has one value only.", at, hint=f"write {name}: {space.ends[0]} below training.params"
             )
     yield from _workers(training)
+    yield from _twice(families(training))
     for family in families(training):
         yield from _of_points(family, lambda point, of=family: of.rules.problems(point))
         yield from _steps(family)
+
+
+def _twice(known: Sequence[FamilySpace]) -> Iterator[Problem]:
+    """An engine may be listed again, with other parameters."""
+    for number, family in enumerate(known):
+        for earlier in known[:number]:
+            if replace(family, at=()) == replace(earlier, at=()):
+                which = "training.engine" if earlier is known[0] else path_text(earlier.at[:-1])
+                yield Problem(
+                    f"this is {which} once more, with the same params.",
+                    family.at[:-1],
+                    hint="give it params of its own, or drop it",
+                )
+                break
+
+
+def algorithm_is_fixed(training: Training) -> Iterator[Problem]:
+    """What the parameters of the section's own engine depend on stands in ``training.params``."""
+    searched = {} if training.search is None else training.search.params
+    if training.engine == "spark_ml" and "algorithm" in searched and "algorithm" not in training.params:
+        yield Problem(
+            "the algorithm of training.engine is not searched: it says what its other parameters may be.",
+            ("search", "params", "algorithm"),
+            hint="set training.params.algorithm to one; the params of an entry of search.engines may list several, "
+            "such as {engine: spark_ml, params: {algorithm: {choices: [gbt, random_forest]}}}",
+            is_key=True,
+        )
 
 
 def _steps(family: FamilySpace) -> Iterator[Problem]:

@@ -75,6 +75,10 @@ def test_a_space_of_steps_and_choices_has_so_many_points() -> None:
     assert endless.size is None
 
 
+def test_an_engine_by_its_defaults_beside_a_range_is_another() -> None:
+    assert len(families_of(training(params=DEPTH, engines=[{"engine": "xgboost"}]))) == 2
+
+
 def test_a_plan_keeps_its_search(tmp_path: Path) -> None:
     others = [{"engine": "xgboost", "params": {"n_estimators": 50, "max_depth": [2, 4]}}]
     spec = spec_of({"params": {**DEPTH, "subsample": {"choices": [0.6, 1.0]}}, "engines": others})
@@ -104,6 +108,17 @@ def test_a_plan_keeps_its_search(tmp_path: Path) -> None:
         ({"params": {"max_depth": {"choices": [3, 4], "log": True}}}, "log: unknown key.*Allowed: choices"),
         ({"params": {"max_depth": [3, 3]}}, "for one value, write 3 alone"),
         ({"params": {"max_depth": [3.0, 8.0]}}, r"from 3 to 8, and 3\.0 is not a whole number"),
+        (
+            {"engines": [{"engine": "xgboost"}]},
+            r"engines\[0\]: this is training\.engine once more, with the same params",
+        ),
+        (
+            {"params": DEPTH, "engines": [{"engine": "xgboost", "params": DEPTH}]},
+            r"engines\[0\]: this is training\.engine",
+        ),
+        ({"engines": 2 * [{"engine": "torch"}]}, r"engines\[1\]: this is search\.engines\[0\] once more"),
+        ({"params": {"max_depth": [3, "1.0e+300"]}}, "its exponent 2"),
+        ({"params": {"max_depth": {"low": 3, "high": "100000000000000000000"}}}, "at most 19 digits"),
         ({"params": {"max_depth": {"low": 2, "high": 4, "step": 0.5}}}, r"max_depth\.step: steps of 0\.5 lead between"),
         (
             {"params": {"max_depth": {"low": 2, "high": 5, "step": 1.5}}},

@@ -100,6 +100,18 @@ def test_an_algorithm_learns_its_own_tasks(task: Any, params: dict[str, Any], sa
     assert ("cannot" in said) == (problem.allowed == ", ".join(ALGORITHMS[task]))
 
 
+def test_the_algorithm_of_the_training_is_fixed_and_that_of_another_engine_may_be_searched() -> None:
+    choices = {"algorithm": {"choices": ["gbt", "random_forest"]}}
+    with pytest.raises(
+        ValueError, match=r"search\.params\.algorithm: the algorithm of training\.engine is not searched"
+    ) as told:
+        Training.model_validate({"engine": "spark_ml", "search": {"trials": 2, "params": choices}})
+    assert "params.algorithm is not given" not in str(told.value)
+    assert "search.engines" in str(told.value)
+    other = [{"engine": "spark_ml", "params": choices}]
+    assert Training.model_validate({"engine": "xgboost", "search": {"trials": 2, "engines": other}}).search is not None
+
+
 def test_an_algorithm_that_is_not_known_is_one_problem_only() -> None:
     assert list(SPARK_ML.problems_of_task({"algorithm": "svm", "zzz": 1}, "binary")) == []
     assert [list(SPARK_ML.problems_of_task(params, "binary")) for params in ({}, {"algorithm": "gbt"})] == [[], []]

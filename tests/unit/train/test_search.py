@@ -177,6 +177,20 @@ def test_where_all_fail_the_commonest_reason_is_told_and_nothing_published(tmp_p
     assert Store.of(plan).taken("train", plan.interval.key) == []
 
 
+def test_reasons_that_differ_in_numbers_are_one_reason(tmp_path: Path, faulty: Any) -> None:
+    epochs = itertools.count(3)
+
+    def fails(params: Any) -> bool:
+        if params["max_depth"] == 1:
+            raise DataError("the rows are cursed.")
+        raise DataError(f"the loss is nan after epoch {next(epochs)}: it was {0.1 / next(epochs)}.")
+
+    faulty(AssertionError("fails raises"), fails)
+    words = r"all 6 trials of the search failed; [45] of them much as this one: the loss is nan after epoch 3: it was"
+    with pytest.raises(DataError, match=words):
+        run(plan_of(tmp_path), tmp_path)
+
+
 def test_what_may_pass_is_tried_again_by_a_retry(tmp_path: Path, faulty: Any) -> None:
     plan = plan_of(tmp_path, trials=2)
     faulty(JobError("an executor was lost."), lambda params: True)

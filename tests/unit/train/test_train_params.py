@@ -49,6 +49,11 @@ def test_good_parameters_pass() -> None:
         ("learning_rate", 1e-60, "1e-60 is not a number above 0 and at most 1 that float32 can hold"),
         ("gamma", 1e-60, "1e-60 is not a number at least 0 that float32 can hold"),
         ("reg_lambda", 1e60, r"1e\+60 is not a number at least 0 that float32 can hold"),
+        (
+            "learning_rate",
+            "1.0e+300",
+            "a number has at most 19 digits, and its exponent 2; what is longer is read as text",
+        ),
         ("grow_policy", "random", "one of depthwise, lossguide"),
     ],
 )

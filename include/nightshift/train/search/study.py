@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 PRUNES_AFTER = 5
 # So often a point that was tried is answered by asking again, before one that was not is looked for.
 REPEATS = 20
+NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?")
 State = Literal["complete", "pruned", "failed"]
 
 
@@ -267,12 +269,19 @@ class Study:
             return DataError(
                 "the time of the search was over before its first trial.", hint="raise training.search.minutes"
             )
-        reasons = Counter(told.error for told in self._told if told.error is not None)
-        reason, often = reasons.most_common(1)[0]
-        text = f"all {len(self._told)} trials of the search failed; {often} of them: {reason}"
+        commonest = _commonest([told.error or "" for told in self._told])
+        text = f"all {len(self._told)} trials of the search failed; {commonest}"
         if all(told.retryable for told in self._told):
             return JobError(text)
         return DataError(text, hint="narrow training.search to what the engine can learn from these rows")
+
+
+def _commonest(reasons: Sequence[str]) -> str:
+    """The commonest reason and how often; such as differ in their numbers only are one."""
+    kinds = [NUMBERS.sub("0", reason) for reason in reasons]
+    [(kind, often)] = Counter(kinds).most_common(1)
+    alike = [reason for reason, other in zip(reasons, kinds, strict=True) if other == kind]
+    return f"{often} of them{': ' if len(set(alike)) == 1 else ' much as this one: '}{alike[0]}"
 
 
 def seed_of(seed: int, first: int) -> int:
