@@ -158,7 +158,7 @@ class Study:
         if size <= 0 or self._is_late(first):
             return []
         seed = seed_of(self.training.seed, first)
-        samplers = (optuna.samplers.TPESampler(seed=seed), optuna.samplers.RandomSampler(seed=seed))
+        samplers = (optuna.samplers.TPESampler(seed=seed), optuna.samplers.RandomSampler(seed=seed ^ 1))
         batch = []
         for number in range(first, first + size):
             found = self._untried(*samplers)
