@@ -11,6 +11,7 @@ from typing import Any
 from nightshift.plan import DAY
 from nightshift.report.measure import short_name
 from nightshift.spec.gate_metrics import METRICS
+from nightshift.train.search.reasons import reasons_of
 
 SHOWN = 10
 LONGEST_REASON = 160
@@ -51,7 +52,7 @@ class Leaderboard:
         counts: ``30 trials: 24 complete, 5 pruned, 1 failed``.
         folds: First and last day that trials were judged on, and in how many folds.
         lines: The best, best first.
-        failures: Reasons of failed trials and how often, the commonest first.
+        failures: Reasons of failed trials and how often, the commonest first; of numbers in them, those of the first.
     """
 
     measure: str
@@ -72,7 +73,7 @@ class Leaderboard:
         ranked = sorted(complete, key=lambda one: (sign * one["mean"], one["number"]))
         states = Counter(one["state"] for one in trials)
         told = [f"{states[state]} {state}" for state in ("complete", "pruned", "failed") if states[state]]
-        reasons = Counter(one["error"][:LONGEST_REASON] for one in trials if one["error"])
+        reasons = reasons_of(one["error"] for one in trials if one["error"])
         judged = [fold["judged"] for fold in raw["folds"]]
         last = datetime.fromisoformat(judged[-1]["to"]) - DAY
         period = f"{judged[0]['from'][:10]} to {last.date()}"
@@ -82,7 +83,7 @@ class Leaderboard:
             counts=f"{len(trials)} trials: {', '.join(told)}",
             folds=f"{period}, in {len(judged)} folds" if len(judged) > 1 else period,
             lines=tuple(_line(one, chosen=one["number"] == raw["best"]) for one in ranked[:SHOWN]),
-            failures=tuple(reasons.most_common()),
+            failures=tuple((one.first[:LONGEST_REASON], one.often) for one in reasons),
         )
 
 

@@ -52,6 +52,16 @@ def test_the_best_come_first_by_the_metrics_own_direction() -> None:
     assert Leaderboard.read({}) is None
 
 
+def test_reasons_that_differ_in_numbers_are_one_line() -> None:
+    failed = [
+        trial(20 + n, state="failed", error=f"the loss is nan after epoch {n}: it was {n / 7}.") for n in range(3)
+    ]
+    raw = study()
+    found = Leaderboard.read({**raw, "trials": [*raw["trials"], *failed]})
+    assert found is not None
+    assert found.failures == (("the loss is nan after epoch 0: it was 0.0.", 3), ("<b>no luck</b>", 2))
+
+
 def test_the_page_has_the_leaderboard_where_there_was_a_search(nights_: list[PublishedNight]) -> None:
     night = nights_[0]
     evidence = Evidence.collect(night.plan, night.store, night.results)

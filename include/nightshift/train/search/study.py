@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +19,7 @@ from nightshift.errors import DataError, JobError
 from nightshift.spec.gate_metrics import METRICS, MetricName
 from nightshift.spec.models import Training
 from nightshift.train.search.folds import Fold
+from nightshift.train.search.reasons import reasons_of
 from nightshift.train.search.records import Measured, Records
 from nightshift.train.search.space import Point, another, families_of, suggest
 from nightshift.train.search.trials import Trials, Unit
@@ -34,7 +33,6 @@ log = logging.getLogger(__name__)
 PRUNES_AFTER = 5
 # So often a point that was tried is answered by asking again, before one that was not is looked for.
 REPEATS = 20
-NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?")
 State = Literal["complete", "pruned", "failed"]
 
 
@@ -269,19 +267,12 @@ class Study:
             return DataError(
                 "the time of the search was over before its first trial.", hint="raise training.search.minutes"
             )
-        commonest = _commonest([told.error or "" for told in self._told])
-        text = f"all {len(self._told)} trials of the search failed; {commonest}"
+        why = reasons_of(told.error or "" for told in self._told)[0]
+        such = " much as this one" if why.varies else ""
+        text = f"all {len(self._told)} trials of the search failed; {why.often} of them{such}: {why.first}"
         if all(told.retryable for told in self._told):
             return JobError(text)
         return DataError(text, hint="narrow training.search to what the engine can learn from these rows")
-
-
-def _commonest(reasons: Sequence[str]) -> str:
-    """The commonest reason and how often; such as differ in their numbers only are one."""
-    kinds = [NUMBERS.sub("0", reason) for reason in reasons]
-    [(kind, often)] = Counter(kinds).most_common(1)
-    alike = [reason for reason, other in zip(reasons, kinds, strict=True) if other == kind]
-    return f"{often} of them{': ' if len(set(alike)) == 1 else ' much as this one: '}{alike[0]}"
 
 
 def seed_of(seed: int, first: int) -> int:
