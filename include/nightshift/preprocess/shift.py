@@ -21,6 +21,10 @@ Magnitudes = Mapping[str, Sequence[float]]
 
 STRONG = 0.7
 """AUC from which a feature alone is strong enough for its changes to mean something."""
+WIDER = 4 / 3
+"""How much further a strong feature may rise in a holdout of few days than from night to night."""
+LEAST_RISE = 0.002
+"""A rise that never matters: AUCs are kept with four decimals."""
 SHARED_DAYS = 7
 """Fewest days that two nights must have in common to compare what they say about them."""
 SEEN_BEFORE = 30
@@ -74,9 +78,9 @@ def check_strength(
         return
     here = ("the training window", train.auc)
     if holdout.auc is not None and holdout.days >= FEWEST_DAYS:
-        yield from _changed(("the holdout", holdout.auc), here, f"holdout.{column}", dials, train)
+        yield from _changed(("the holdout", holdout.auc), here, f"holdout.{column}", dials, train, wider=WIDER)
     if earlier:
-        usual = (f"{len(earlier)} earlier nights", median(earlier))
+        usual = (f"{len(earlier)} earlier night{'s' * (len(earlier) > 1)}", median(earlier))
         yield from _changed(here, usual, f"history.{column}", dials, train)
 
 
@@ -103,20 +107,33 @@ def _leak(column: str, windows: tuple[Strength, Strength], dials: DataChecks) ->
 
 
 def _changed(
-    here: tuple[str, float], there: tuple[str, float], name: str, dials: DataChecks, scale: Strength
+    here: tuple[str, float],
+    there: tuple[str, float],
+    name: str,
+    dials: DataChecks,
+    scale: Strength,
+    *,
+    wider: float = 1.0,
 ) -> Iterator[Check]:
+    """Whether a feature says much more or less here than there.
+
+    From 0.9 nothing can rise by 0.15, and a feature that begins to hold the outcome would never be seen. So a rise may
+    take from what is missing to 1 no larger a share than the bound is of what a feature of 0.7 lacks.
+    """
     (place, now), (other, usual) = here, there
     if max(now, usual) < STRONG:
         return
-    risen = now > usual
+    risen, most = now > usual, dials.association
+    if risen:
+        most = min(most, max(wider * most / (1 - STRONG) * (1 - usual), LEAST_RISE))
     (now, measure), (usual, _) = scale.told(now), scale.told(usual)
-    apart = 2 * dials.association if scale.task == "regression" else dials.association
+    most = 2 * most if scale.task == "regression" else most
     yield held(
         f"association.{name}",
         abs(now - usual),
-        apart,
+        most,
         f"{name.partition('.')[2]}: alone it has {measure} of {now:.3f} in {place}, {usual:.3f} in {other} "
-        f"({apart:g} apart may be)",
+        f"({most:.2g} {'more' if risen else 'less'} may be)",
         question="did it begin to hold the outcome?" if risen else "were labels mixed up, or its values?",
     )
 

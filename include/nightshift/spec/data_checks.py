@@ -30,7 +30,7 @@ class DataChecks(SpecModel):
     leakage: Annotated[float, Field(gt=0.5, le=1)] = 0.8
     """Largest AUC that one feature alone may have, unless features.known_strong names it."""
     association: Annotated[float, Field(gt=0, le=0.5)] = 0.15
-    """How far the AUC of a strong feature alone may move: from train to holdout, or against earlier nights."""
+    """How far a strong feature's AUC alone may move, from train to holdout or against earlier nights; near 1 less."""
     label_shift: Annotated[float, Field(gt=0)] = 0.6
     """How far the share of positives may move from train to holdout, or against earlier nights, as Cohen's h."""
     unit_shift: Annotated[float, Field(gt=0)] = 1.75

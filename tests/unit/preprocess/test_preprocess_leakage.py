@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from nightshift.ledger.blessings import Check
 from nightshift.preprocess.label_shift import Labels, check_labels, cohens_h
 from nightshift.preprocess.leakage import FEWEST, Window, auc, strength, strengths
 from nightshift.preprocess.shift import Strength, check_strength, check_unseen
@@ -134,6 +135,63 @@ def test_a_strong_feature_is_held_against_its_past() -> None:
     assert names(Strength(0.9, 60), Strength(0.6, 9), [0.6], known=True) == {"association.history.x": False}
     assert names(Strength(0.6, 60), Strength(0.69, 14), [0.5], known=True) == {}
     assert names(Strength(0.9, 9), Strength(0.6, 14), [0.6], known=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("usual", "now", "passed"),
+    [
+        (0.70, 0.8499, True),
+        (0.70, 0.8501, False),
+        (0.60, 0.7501, False),
+        (0.90, 0.9499, True),
+        (0.90, 0.9501, False),
+        (0.99, 0.9951, False),
+        (0.9999, 1.0, True),
+        (0.9981, 1.0, True),
+        (0.997, 1.0, False),
+        (0.95, 0.8001, True),
+        (0.95, 0.7999, False),
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_a_strong_feature_may_win_half_of_what_it_lacks_from_night_to_night(
+    usual: float, now: float, passed: bool, known: bool
+) -> None:
+    dials = DataChecks(leakage=1.0)
+    [*_, check] = check_strength("x", (Strength(now, 60), Strength(None, 14)), [usual], dials, known_strong=known)
+    assert (check.name, check.passed) == ("association.history.x", passed)
+
+
+@pytest.mark.parametrize(
+    ("train", "holdout", "passed"),
+    [(0.7, 0.8499, True), (0.7, 0.8501, False), (0.91, 0.9699, True), (0.91, 0.9701, False)],
+)
+def test_a_holdout_of_few_days_may_rise_a_little_further(train: float, holdout: float, passed: bool) -> None:
+    assert names(Strength(train, 60), Strength(holdout, 14), [], known=True) == {"association.holdout.x": passed}
+
+
+def test_a_rise_is_told_with_what_may_be_and_follows_the_dial() -> None:
+    given = (Strength(0.97, 60), Strength(None, 14))
+    [check] = check_strength("x", given, [0.9], DataChecks(), known_strong=True)
+    assert (check.passed, check.value, check.bound) == (False, 0.07, 0.05)
+    assert check.text.startswith(
+        "x: alone it has an AUC of 0.970 in the training window, 0.900 in 1 earlier night (0.05 more may be): did it "
+        "begin to hold the outcome?"
+    )
+    [wide] = check_strength("x", given, [0.9], DataChecks(association=0.3), known_strong=True)
+    assert wide.passed
+    relaxed = DataChecks(relaxed={"x": ("association",)})
+    assert [*check_strength("x", given, [0.9], relaxed, known_strong=True)] == []
+
+
+def test_a_rise_of_a_rank_correlation_is_judged_on_its_own_scale() -> None:
+    def check(usual: float, now: float) -> Check:
+        given = (Strength((1 + now) / 2, 60, "regression"), Strength(None, 14, "regression"))
+        [found] = check_strength("x", given, [(1 + usual) / 2], DataChecks(), known_strong=True)
+        return found
+
+    assert (check(0.8, 0.899).passed, check(0.8, 0.901).passed, check(0.8, 0.91).bound) == (True, False, 0.1)
+    assert (check(0.4, 0.699).passed, check(0.4, 0.701).passed) == (True, False)
 
 
 def test_unseen_categories_are_named() -> None:
