@@ -186,13 +186,14 @@ def trained_night(root: Path, night: date = FIRST, *, plan: Plan | None = None, 
     return Night(plan, StageIO(Store.of(plan), upstream, scratch)).run(train)[0]
 
 
-def promote(night: Night, version: int, *, digest: str | None = None) -> Entry:
+def promote(night: Night, version: int, *, digest: str | None = None, run_key: str | None = None) -> Entry:
     """Make a trained night's model champion: by its own evaluation if it has one, else by the test's word.
 
     Args:
         night: After train, or after evaluate.
         version: The number it gets.
         digest: What the ledger is told of its graph; the truth by default.
+        run_key: Of the entry.
     """
     train, key = night.io.upstream["train"], night.plan.interval.key
     about = digest or night.io.given("train").file("graph.onnx").sha256
@@ -210,6 +211,6 @@ def promote(night: Night, version: int, *, digest: str | None = None) -> Entry:
                 stage_key=f"{stage} v{version}", code="code", inputs={"train": train}, result=result
             ).ref
     blessed = Blessed.collect(night.store, candidate, quality=refs["quality"], infra=refs["infra"])
-    entry = ledger.promote(blessed, reason="test", by="test", run_key=f"key-{version}")
+    entry = ledger.promote(blessed, reason="test", by="test", run_key=run_key or f"key-{version}")
     assert isinstance(entry, Entry), entry
     return entry

@@ -29,7 +29,7 @@ from tests.fakes.trained_night import Night, small_spec
 from nightshift import deploy, evaluate
 from nightshift.cli.main import main
 from nightshift.deploy import stage as deploy_stage
-from nightshift.ledger import Ledger
+from nightshift.ledger import Ledger, reigns
 from nightshift.stage import StageResult
 
 NOBODY = "http://127.0.0.1:9"  # MLflow is down
@@ -286,7 +286,7 @@ def test_an_older_night_run_again_meets_its_own_opponent_after_a_rollback(cli: C
     met = []
     for night in nights:
         digest = night.io.given("train").file("graph.onnx").sha256
-        opponent = ledger.champion_for(night.plan.interval, other_than=digest)
+        opponent = reigns.opponent(ledger.entries(), night.plan.interval, digest)
         met.append(opponent and opponent.model_version)
     assert met == [None, 1, 2, 1]
 

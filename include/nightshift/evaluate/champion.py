@@ -13,7 +13,7 @@ from nightshift.evaluate.comparison import compare_scores, days_of, obstacle_to
 from nightshift.evaluate.gate import Anchor, Comparison
 from nightshift.evaluate.task import Task
 from nightshift.evaluate.tasks.multiclass import Multiclass
-from nightshift.ledger import Champion
+from nightshift.ledger import Champion, Entry, reigns
 from nightshift.model.reach import Reach, in_card, incomparable, read_card, unseen
 from nightshift.model.session import Scorer
 from nightshift.plan import Interval
@@ -73,8 +73,7 @@ class Rivals:
 
     Attributes:
         champion: Whom it would replace.
-        anchor: The last champion of the 30 days before that a person promoted, else the champion of 30 days ago;
-            None if there was none, or it is the champion still.
+        anchor: See ``reigns.anchor``; None if there was none, or it is the champion still.
     """
 
     champion: Champion
@@ -87,24 +86,18 @@ class Rivals:
         return f"v{self.champion.model_version} {self.champion.model_digest}{anchor}"
 
 
-def rivals(champion: Champion | None, champions: Sequence[Champion], interval: Interval) -> Rivals | None:
+def rivals(entries: Sequence[Entry], interval: Interval, digest: str) -> Rivals | None:
     """Whom a night's challenger meets, or None if there is no champion yet.
 
     Args:
-        champion: Whom the ledger names for this interval.
-        champions: Every promotion.
+        entries: The ledger.
         interval: The night's.
+        digest: Of the challenger.
     """
+    champion = reigns.opponent(entries, interval, digest)
     if champion is None:
         return None
-    reach = interval.end - ANCHOR_AGE
-    # What a person has promoted they have looked at: decline is counted from there.
-    fit = [
-        one
-        for one in champions
-        if one.interval.end <= reach or (one.by_a_person and one.how == "promotion" and one.interval.end < interval.end)
-    ]
-    anchor = max(fit, key=lambda one: (one.interval.end, one.sequence), default=None)
+    anchor = reigns.anchor(entries, interval, digest, age=ANCHOR_AGE)
     return Rivals(champion, None if anchor is None or anchor.model_digest == champion.model_digest else anchor)
 
 
@@ -245,22 +238,23 @@ class Arena:
 
     def _anchor(self, champion: Champion, shared: NDArray[np.bool_]) -> Anchor:
         """The same rows, less those that the anchor may have learned from; it never fails a night."""
+        known_as = _known_as(champion, self.interval)
         try:
             model = self.load(champion)
             kept = shared & self._shared(model)
             rows = self.holdout.filter(kept)
             obstacle = self._kinship(model) or self._obstacle(kept, model)
             if obstacle is not None:
-                return Anchor(champion.model_version, None, obstacle)
+                return Anchor(champion.model_version, None, obstacle, known_as)
             scores = self.task.require_scores(model.scorer.score(self.holdout), of=f"v{champion.model_version}")[kept]
         except NightshiftError as error:
             if error.retryable:
                 raise
-            return Anchor(champion.model_version, None, f"cannot be scored: {error.message.rstrip('.')}")
+            return Anchor(champion.model_version, None, f"cannot be scored: {error.message.rstrip('.')}", known_as)
         labels, confidence = self.labels[kept], self.gates.versus_champion.confidence
         metric, ours, days = self.gates.metric, self.challenger[kept], days_of(rows)
         gain = self.task.gain(metric, labels, ours, scores, days, confidence=confidence)
-        return Anchor(champion.model_version, gain)
+        return Anchor(champion.model_version, gain, known_as=known_as)
 
 
 def _about(champion: Champion, model: Model) -> dict[str, Any]:
@@ -272,6 +266,14 @@ def _about(champion: Champion, model: Model) -> dict[str, Any]:
         "train": str(champion.train),
         **in_card(model.reach),
     }
+
+
+def _known_as(anchor: Champion, interval: Interval) -> str:
+    """Why slow decline is counted from this version, by the nights' clock."""
+    days = (interval.end - anchor.interval.end).days
+    if anchor.by_a_person and anchor.how == "promotion":
+        return f"promoted by a person {days} day{'s' * (days != 1)} ago"
+    return f"champion {ANCHOR_AGE.days} days ago"
 
 
 def _anchor_evidence(champion: Champion, anchor: Anchor | None) -> dict[str, Any]:

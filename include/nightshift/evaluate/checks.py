@@ -178,7 +178,7 @@ def slice_is_worse(gain: Difference, margin: float) -> bool:
 def _anchor(anchor: Anchor, margin: float, metric: Metric) -> Check:
     limit = -ANCHOR_MARGINS * margin
     bound = limit if metric.higher_is_better else -limit
-    name = f"v{anchor.version}, champion 30 days ago"
+    name = f"v{anchor.version}, {anchor.known_as}"
     if anchor.gain is None:
         return Check("anchor", True, None, bound, f"Slow decline was not judged: {name}, {anchor.obstacle}.")
     value = anchor.gain.value

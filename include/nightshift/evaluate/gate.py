@@ -37,17 +37,19 @@ class SliceGain:
 
 @dataclass(frozen=True)
 class Anchor:
-    """The champion of some time ago, against slow decline: each night a little worse, never worse enough.
+    """Where slow decline is counted from: each night a little worse, never worse enough.
 
     Attributes:
         version: Its version.
         gain: What the challenger gains over it in the metric that decides; None if it could not be scored.
         obstacle: Why not.
+        known_as: Why it is this one, for a person.
     """
 
     version: int
     gain: Difference | None
     obstacle: str | None = None
+    known_as: str = "champion 30 days ago"
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Comparison:
         challenger, champion: The deciding metric of each; None where they cannot be compared.
         gains: What the challenger gains; None where they cannot be compared.
         age: From the champion's night to this one, by the nights' clock.
-        anchor: The champion of some time ago; None if there was none, or it is the champion itself.
+        anchor: Where slow decline is counted from; None if there was none, or it is the champion itself.
         obstacle: Why they cannot be compared, or None.
         unit: What the intervals take for independent: the day, or the row where rows have no day.
     """

@@ -56,7 +56,7 @@ def run(plan: Plan, io: StageIO) -> StageResult:
     """
     digest = io.given("train").file("graph.onnx").sha256
     ledger = Ledger(io.store)
-    met = rivals(ledger.champion_for(plan.interval, other_than=digest), ledger.champions(), plan.interval)
+    met = rivals(ledger.entries(), plan.interval, digest)
 
     waiver = ledger.waiver("quality", plan.interval)
 

@@ -82,15 +82,6 @@ class Ledger:
         found = self.champions()
         return found[-1] if found else None
 
-    def champion_for(self, interval: Interval, *, other_than: str | None = None) -> Champion | None:
-        """The champion that a model built for an interval has to be compared with; see ``reigns.opponent``.
-
-        Args:
-            interval: The night's interval.
-            other_than: Digest of the night's model: a night that runs again meets the same opponent as the first time.
-        """
-        return reigns.opponent(self.entries(), interval, other_than)
-
     def waiver(self, blessing: blessings.Kind, interval: Interval, *, today: date | None = None) -> WaivedBy | None:
         """The waiver that a gate honours for a night, or None.
 

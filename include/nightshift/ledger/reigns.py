@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from nightshift.errors import ModelError, NotBlessed
@@ -105,29 +105,68 @@ def require_no_role(entries: Sequence[Entry], version: int) -> None:
         )
 
 
-def opponent(entries: Sequence[Entry], interval: Interval, digest: str | None) -> Champion | None:
-    """The champion that a model built for an interval has to be compared with: the one of its night.
+def known_to(entries: Sequence[Entry], interval: Interval, digest: str | None) -> list[Entry]:
+    """The entries that count for a model built for an interval, oldest first.
 
     A move counts for the nights from the newest night promoted by then, so a rollback counts for the nights that
     follow, and an older night run anew does not meet the future. A night that has an entry of its own model already
-    meets whom it met before it, whatever was moved since. Nobody meets a version that was retired: it may be gone.
+    knows what was there before it, whatever was moved since.
 
     Args:
         entries: The ledger.
         interval: The night's interval.
-        digest: Digest of the night's model; a model is not its own opponent.
+        digest: Digest of the night's model.
     """
-    found, newest, gone = None, None, retired(entries)
+    known: list[Entry] = []
+    newest: datetime | None = None
     for entry in entries:
         own = entry.candidate is not None and entry.about.model_digest == digest and entry.about.interval == interval
         if own and entry.kind in ("promotion", "refusal"):
             break
-        if entry.kind not in MOVES:
-            continue
-        newest = max(newest or entry.about.interval.end, entry.about.interval.end)
-        known = entry.about.model_version not in gone and entry.about.model_digest != digest
-        if newest <= interval.end and known:
-            found = Champion.of(entry)
+        if entry.kind in MOVES:
+            newest = max(newest or entry.about.interval.end, entry.about.interval.end)
+            if newest > interval.end:
+                break
+        known.append(entry)
+    return known
+
+
+def opponent(entries: Sequence[Entry], interval: Interval, digest: str | None) -> Champion | None:
+    """The champion that a model built for an interval has to be compared with: the one of its night.
+
+    Nobody meets a version that was retired: it may be gone. A model that is the champion's own once more, as where
+    nothing has changed since, meets the champion, and is found equal to it.
+
+    Args:
+        entries: The ledger.
+        interval: The night's interval.
+        digest: Digest of the night's model.
+    """
+    gone = retired(entries)
+    served = [one for one in champions(known_to(entries, interval, digest)) if one.model_version not in gone]
+    return served[-1] if served else None
+
+
+def anchor(entries: Sequence[Entry], interval: Interval, digest: str | None, *, age: timedelta) -> Champion | None:
+    """From where slow decline is counted: the last version promoted by a person, or the champion of some time ago.
+
+    What a rollback has left was found wrong, and measures nothing; neither does what is retired.
+
+    Args:
+        entries: The ledger.
+        interval: The night's interval.
+        digest: Digest of the night's model.
+        age: How long ago.
+    """
+    known, gone = known_to(entries, interval, digest), retired(entries)
+    standing = {one.model_version for one in succession(known)} - gone.keys()
+    found: Champion | None = None
+    newest: datetime | None = None
+    for one in champions(known):
+        newest = max(newest or one.interval.end, one.interval.end)
+        looked_at = one.by_a_person and one.how == "promotion"
+        if one.model_version in standing and (looked_at or newest <= interval.end - age):
+            found = one
     return found
 
 

@@ -14,6 +14,7 @@ from tests.fakes.trained_night import FIRST, Night, gates, promote, small_plan, 
 from nightshift import evaluate
 from nightshift.errors import DataError, IntegrityError, ModelError
 from nightshift.ledger import Ledger, Waiver, blessings
+from nightshift.ledger.entries import BY_HAND
 from nightshift.model.session import Scorer
 from nightshift.stage import StageResult
 
@@ -224,8 +225,20 @@ def test_the_champion_of_a_month_ago_is_the_anchor(tmp_path: Path) -> None:
     found = evaluation_of(night)["champion"]
     assert (found["version"], found["age_days"], found["anchor"]["version"]) == (2, 11, 1)
     assert found["anchor"]["gain"]["days"] == 3
-    assert [check["name"] for check in evaluation_of(night)["checks"]][-1] == "anchor"
+    check = evaluation_of(night)["checks"][-1]
+    assert check["name"] == "anchor"
+    assert " that of v1, champion 30 days ago (" in check["text"]
     assert "warnings" not in result.summary
+
+
+def test_what_a_person_promoted_is_the_anchor_and_is_called_that(tmp_path: Path) -> None:
+    promote(trained_night(tmp_path, FIRST), 1)
+    promote(trained_night(tmp_path, later(20)), 2, run_key=f"{BY_HAND}v2")
+    promote(trained_night(tmp_path, later(30)), 3)
+    night, _ = evaluated(tmp_path, later(31))
+    check = evaluation_of(night)["checks"][-1]
+    assert check["name"] == "anchor"
+    assert " that of v2, promoted by a person 11 days ago (" in check["text"]
 
 
 def test_a_champion_that_stayed_for_a_month_needs_no_anchor(tmp_path: Path) -> None:

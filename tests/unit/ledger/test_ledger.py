@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.fakes.blessed import a_candidate, bless, interval_of, promote
 
 from nightshift.errors import IntegrityError, Overtaken, StorageError
-from nightshift.ledger import Blessed, Candidate, Entry, Ledger, Obstacle
+from nightshift.ledger import Blessed, Candidate, Entry, Ledger, Obstacle, reigns
 from nightshift.ledger import ledger as ledger_module
 from nightshift.ledger.ledger import entry_name
 from nightshift.storage import Store
@@ -33,7 +33,7 @@ def ledger(tmp_path: Path) -> Ledger:
 def test_an_empty_ledger_has_no_champion(ledger: Ledger) -> None:
     assert ledger.entries() == []
     assert ledger.champion() is None
-    assert ledger.champion_for(interval_of(14)) is None
+    assert reigns.opponent(ledger.entries(), interval_of(14), None) is None
 
 
 def test_a_promotion_makes_the_champion(ledger: Ledger, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_same_interval_again_replaces_its_own_champion(ledger: Ledger) -> No
 def test_the_opponent_is_the_newest_of_the_same_or_an_earlier_night(ledger: Ledger) -> None:
     for version, day in [(1, 13), (2, 14), (3, 14), (4, 16)]:
         promote(ledger, version, day=day)
-    by_night = {day: ledger.champion_for(interval_of(day)) for day in (12, 13, 14, 15, 16)}
+    by_night = {day: reigns.opponent(ledger.entries(), interval_of(day), None) for day in (12, 13, 14, 15, 16)}
     assert {day: found and found.model_version for day, found in by_night.items()} == {
         12: None,
         13: 1,
@@ -111,9 +111,9 @@ def test_the_opponent_is_the_newest_of_the_same_or_an_earlier_night(ledger: Ledg
 def test_a_night_meets_the_same_opponent_after_its_own_promotion(ledger: Ledger) -> None:
     promote(ledger, 1, day=14)
     night = a_candidate(ledger.store, 2, day=15)
-    before = ledger.champion_for(night.interval, other_than=night.model_digest)
+    before = reigns.opponent(ledger.entries(), night.interval, night.model_digest)
     promote(ledger, 2, day=15)
-    assert ledger.champion_for(night.interval, other_than=night.model_digest) == before
+    assert reigns.opponent(ledger.entries(), night.interval, night.model_digest) == before
 
 
 def damage(root: Path, sequence: int, **changes: object) -> Path:

@@ -36,7 +36,7 @@ def opponents(ledger: Ledger, *nights: tuple[int, int]) -> list[int | None]:
             (entry.about.model_digest for entry in ledger.entries()
              if entry.candidate is not None and entry.about.model_version == version), f"new {version}",
         )  # fmt: skip
-        met = ledger.champion_for(interval_of(day), other_than=digest)
+        met = reigns.opponent(ledger.entries(), interval_of(day), digest)
         found.append(met and met.model_version)
     return found
 

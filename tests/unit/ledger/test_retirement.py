@@ -91,10 +91,10 @@ def test_a_night_run_again_does_not_meet_a_version_whose_files_may_be_gone(ledge
         promote(ledger, number, number)
     first, second, *_ = reigns.champions(ledger.entries())
     ledger.retire(second, reason="leaks", by="ada")
-    met = ledger.champion_for(interval_of(3), other_than="of day 3")
+    met = reigns.opponent(ledger.entries(), interval_of(3), "of day 3")
     assert met == first or (met and met.model_version == 3)
     third = reigns.champions(ledger.entries())[2]
-    assert ledger.champion_for(interval_of(3), other_than=third.model_digest) == first
+    assert reigns.opponent(ledger.entries(), interval_of(3), third.model_digest) == first
     assert [one.model_version for one in ledger.champions()] == [1, 3, 4]
 
 
