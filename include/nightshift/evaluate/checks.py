@@ -124,18 +124,18 @@ def _champion(comparison: Comparison, gates: Gates, verdict: str, *, refresh: bo
 
 def _words(comparison: Comparison, gates: Gates, verdict: str, *, refresh: bool) -> str:
     rule, metric, margin = gates.versus_champion, gates.decider, number(gates.margins.deciding)
-    if refresh and gates.max_age is not None:
-        return (
-            f"undecided, and it replaces a champion of {comparison.age.days} days, older than max_age "
-            f"{format_duration(gates.max_age)}"
-        )
     side = "below" if metric.higher_is_better else "higher"
     words = {
         "better": "better",
         "not_worse": f"not worse by more than {margin}",
         "worse": f"worse; at most {margin} {side} is allowed",
-        "undecided": f"undecided; it may be more than {margin} {side}",
+        "undecided": "undecided" if refresh else f"undecided; it may be more than {margin} {side}",
     }[verdict]
+    if refresh and gates.max_age is not None:
+        days = comparison.age.days
+        return (
+            f"{words}, and it replaces a champion of {days} days, older than max_age {format_duration(gates.max_age)}"
+        )
     return f"{words}, and the rule asks for better" if verdict == "not_worse" and rule.rule == "better" else words
 
 

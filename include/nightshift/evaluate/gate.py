@@ -122,7 +122,7 @@ class Judgement:
 
     Attributes:
         verdict: How the challenger stands against the champion.
-        refresh: It is undecided, and replaces the champion because of that one's age.
+        refresh: It is not surely better, and replaces the champion because of that one's age.
         status: ``refused`` if any check failed.
         reason: Why it was refused, for a person; None if it was not.
         sentence: The outcome in one sentence, whichever it is.
@@ -163,7 +163,7 @@ def judge(
     metric = gates.decider
     made = [checks.bound(challenger, gates), *checks.guess(challenger, baselines["majority"], metric)]
     verdict = _verdict(comparison, gates)
-    refresh = verdict == "undecided" and comparison is not None and refreshes(comparison, gates)
+    refresh = comparison is not None and refreshes(comparison, gates, verdict)
     if comparison is None:
         made.append(checks.single_feature(challenger, baselines["best_single_feature"], metric))
     else:
@@ -192,11 +192,16 @@ def _verdict(comparison: Comparison | None, gates: Gates) -> Verdict:
     return comparison.gains.deciding.standing(gates.margins.deciding)
 
 
-def refreshes(comparison: Comparison, gates: Gates) -> bool:
-    """Whether the champion is so old that an undecided challenger within the margin replaces it."""
+def refreshes(comparison: Comparison, gates: Gates, verdict: Verdict) -> bool:
+    """Whether the champion is so old that a challenger within the margin replaces it where the rule alone would not.
+
+    Where the rule asks for better, that is one that is surely not worse too: it has proven more than an undecided one.
+    """
     difference = comparison.difference
+    waits = verdict == "undecided" or (verdict == "not_worse" and gates.versus_champion.rule == "better")
     return (
-        gates.max_age is not None
+        waits
+        and gates.max_age is not None
         and comparison.age > gates.max_age
         and difference is not None
         and difference > -gates.margins.deciding

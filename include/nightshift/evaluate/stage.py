@@ -170,7 +170,12 @@ def _explain(io: StageIO, model: Model, about: Explained, trained: pd.DataFrame)
 def _put(attempt: Attempt, plan: Plan, io: StageIO, evaluation: Evaluation, blessing: blessings.Blessing) -> None:
     """All that is published."""
     waived = asdict(blessing.waived_by) if blessing.waived_by else None
-    attempt.put("evaluation.json", canonical_json({**_evidence(plan, io, evaluation), "waived_by": waived}))
+    attempt.put(
+        "evaluation.json",
+        canonical_json(
+            {**_evidence(plan, io, evaluation), **_told(evaluation.judgement, blessing.waived_by), "waived_by": waived}
+        ),
+    )
     blessings.write(attempt, blessing)
     attempt.put_table("scores", _scores_table(plan.spec.key, evaluation))
     probe = _read(io.store, io.given("preprocess"), "probe")
@@ -357,11 +362,20 @@ def _summary(evaluation: Evaluation, metric: str, waived_by: WaivedBy | None) ->
         "difference": opponent.comparison.difference if opponent else None,
         "baselines": evaluation.baselines,
         "verdict": judgement.verdict,
+        "status": judgement.status if waived_by is None else "succeeded",
         **({"refresh": True} if judgement.refresh else {}),
         **({"warnings": list(judgement.warnings)} if judgement.warnings else {}),
     }
-    if waived_by is not None:
-        sentence = f"Waived by {waived_by.by}: {waived_by.reason.rstrip('.')}. What failed: {judgement.sentence}"
-        return {**summary, "sentence": sentence, "waived_by": waived_by.by, "status": "succeeded"}
-    summary |= {"sentence": judgement.sentence, "status": judgement.status}
-    return summary if judgement.reason is None else {**summary, "reason": judgement.reason}
+    told = {key: value for key, value in _told(judgement, waived_by).items() if value is not None}
+    return {**summary, **told, **({"waived_by": waived_by.by} if waived_by is not None else {})}
+
+
+def _told(judgement: Judgement, waived_by: WaivedBy | None) -> dict[str, str | None]:
+    """The outcome in a sentence, and why it was refused if it was: nobody stays in place by what was waived."""
+    if waived_by is None:
+        return {"sentence": judgement.sentence, "reason": judgement.reason}
+    failed = " ".join(check.text for check in judgement.checks if not check.passed)
+    return {
+        "sentence": f"Waived by {waived_by.by}: {waived_by.reason.rstrip('.')}. What failed: {failed}",
+        "reason": None,
+    }

@@ -121,14 +121,39 @@ def test_a_spec_may_demand_better(value: float, error: float, status: str) -> No
         (Gates(minimum=0.8, max_age=None), 0.0, 0.01, 400, False),
         (Gates.model_validate({"minimum": 0.8, "max_age": "90d"}), 0.0, 0.01, 91, True),
         (BETTER, 0.0, 0.01, 31, True),
-        (BETTER, 0.001, 0.001, 31, False),
+        (BETTER, 0.002, 0.001, 31, True),
+        (BETTER, -0.001, 0.001, 31, True),
+        (BETTER, 0.0, 0.0, 31, True),
+        (BETTER, 0.002, 0.001, 30, False),
+        (BETTER, -0.0051, 0.01, 400, False),
+        (BETTER, -0.004, 0.001, 400, False),
     ],
 )
-def test_an_old_champion_gives_way_to_an_undecided_challenger_within_the_margin(
+def test_an_old_champion_gives_way_to_a_challenger_within_the_margin(
     gates: Gates, value: float, error: float, age: int, refresh: bool
 ) -> None:
     found = judge(GOOD, BASELINES, against(value, error, age=age), gates)
     assert (found.refresh, found.status) == (refresh, "succeeded" if refresh else "refused")
+
+
+def test_what_is_promoted_anyway_is_no_refresh() -> None:
+    for value in (0.001, 0.01):
+        assert not judge(GOOD, BASELINES, against(value, age=400), GATES).refresh
+    assert not judge(GOOD, BASELINES, against(0.01, age=400), BETTER).refresh
+
+
+@given(
+    value=st.floats(-0.01, 0.01), error=st.floats(0.0001, 0.02), age=st.integers(0, 60), gain_more=st.floats(0, 0.01)
+)
+def test_a_gain_that_is_larger_never_refuses_what_a_smaller_one_promotes(
+    value: float, error: float, age: int, gain_more: float
+) -> None:
+    for gates in (GATES, BETTER):
+        lower, higher = (
+            judge(GOOD, BASELINES, against(gained, error, age=age), gates).status
+            for gained in (value, value + gain_more)
+        )
+        assert (lower, higher) != ("succeeded", "refused")
 
 
 def test_age_alone_never_promotes() -> None:
@@ -194,6 +219,9 @@ def test_a_success_has_one_sentence_too() -> None:
     )
     assert judge(GOOD, BASELINES, against(0.0, 0.01, age=34), GATES).sentence.endswith(
         ": undecided, and it replaces a champion of 34 days, older than max_age 30d."
+    )
+    assert judge(GOOD, BASELINES, against(0.001, age=34), BETTER).sentence.endswith(
+        ": not worse by more than 0.0050, and it replaces a champion of 34 days, older than max_age 30d."
     )
     assert str(judge(GOOD, BASELINES, against(0.001), BETTER).reason).endswith(
         ": not worse by more than 0.0050, and the rule asks for better. Champion v7 stays."

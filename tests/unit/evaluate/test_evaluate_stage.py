@@ -279,11 +279,14 @@ def test_a_waiver_lets_a_refused_challenger_go_on_and_says_so(tmp_path: Path) ->
     _, result = night.run(evaluate)
     assert (refused.status, result.status, result.reused) == ("refused", "succeeded", False)
     assert result.reason is None
-    assert result.summary["sentence"].startswith("Waived by ada: the label changed. What failed: ROC AUC ")
+    sentence = result.summary["sentence"]
+    assert sentence.startswith("Waived by ada: the label changed. What failed: ROC AUC ")
+    assert (str(refused.reason).endswith("Champion v1 stays."), "stays" in sentence) == (True, False)
     assert (result.summary["verdict"], result.summary["waived_by"]) == ("worse", "ada")
     stored = night.store.resolve(result.ref)
     assert blessings.read(night.store, stored).verdict == "waived"
-    assert json.loads(night.store.read(stored, "evaluation.json"))["waived_by"]["entry"] == 2
+    evidence = json.loads(night.store.read(stored, "evaluation.json"))
+    assert (evidence["waived_by"]["entry"], evidence["sentence"], evidence["reason"]) == (2, sentence, None)
 
 
 def test_a_holdout_with_a_silent_day_judges_nothing(tmp_path: Path) -> None:
