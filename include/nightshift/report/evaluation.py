@@ -20,8 +20,6 @@ CHECK_NAMES = {
     "majority": "Guessing",
     "majority_log_loss": "Majority’s log loss",
     "constant": "Constant",
-    "constant_rmse": "Constant’s RMSE",
-    "constant_mae": "Constant’s MAE",
     "rmse": "RMSE",
     "mae": "MAE",
     "champion": "Champion",

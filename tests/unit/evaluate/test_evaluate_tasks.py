@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from nightshift.errors import DataError, ModelError
+from nightshift.evaluate.gate import judge
 from nightshift.evaluate.paired import Difference
 from nightshift.evaluate.task import Judged, Task
 from nightshift.evaluate.tasks import Binary, Multiclass, Regression, task_of
 from nightshift.spec.gate_metrics import METRICS, allowed_for
+from nightshift.spec.gates import Gates
 from nightshift.spec.models import Features, Label
 
 Array = np.ndarray[Any, Any]
@@ -295,6 +297,26 @@ def test_guesses_are_learned_from_the_training_window() -> None:
     assert (classes["class"], classes["roc_auc_ovr"]) == ("green", 0.5)
     assert classes["accuracy"] == pytest.approx(2 / 3)
     assert classes["log_loss"] == pytest.approx(-(2 * math.log(1 / 2) + math.log(1 / 3)) / 3)
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae"])
+def test_the_best_that_can_be_known_of_a_skewed_label_is_no_worse_than_a_guess(metric: str) -> None:
+    """Few visitors buy anything. What each buys on average has a larger MAE than "nobody buys"."""
+    random = np.random.default_rng(3)
+    share = np.repeat([0.1, 0.3, 0.6], 2000)
+    labels = np.where(random.random(len(share)) < share, random.exponential(100, len(share)), 0.0)
+    middle = 100 * np.log(np.maximum(2 * share, 1))  # half of all labels are below
+    answers = 100 * share if metric == "rmse" else middle
+    challenger = REGRESSION.measure(labels, answers, None)
+    guess = REGRESSION.guess(labels, labels)
+    if metric == "rmse":
+        assert challenger["mae"] > guess["mae"], "and yet it is as good as a model can be"
+    single = {"feature": "visits", "rmse": 1000.0, "mae": 1000.0}
+    gates = Gates.model_validate({"metric": metric, "maximum": 100, "versus_champion": {"margin": 1}})
+    found = judge(challenger, {"majority": guess, "best_single_feature": single}, None, gates)
+    assert (found.status, [check.name for check in found.checks]) == (
+        "succeeded", ["ceiling", "constant", "best_single_feature"],
+    )  # fmt: skip
 
 
 def frame(seed: int, rows: int) -> pd.DataFrame:

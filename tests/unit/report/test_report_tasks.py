@@ -69,7 +69,6 @@ def test_the_page_of_a_second_night(judged: tuple[str, Evaluated, Evaluated]) ->
             "How far off",
             "Median error",
             "R²",
-            "Constant’s MAE",
             "Bias",
             "labels of 1",
             "days_late, a number",
