@@ -12,7 +12,7 @@ from nightshift.spec.gates import Fairness, Gates
 from nightshift.spec.values import format_duration
 
 if TYPE_CHECKING:
-    from nightshift.evaluate.gate import Anchor, Comparison, FairnessGap, SliceGain
+    from nightshift.evaluate.gate import Anchor, Comparison, FairnessGap, Gains, SliceGain
     from nightshift.evaluate.paired import Difference
 
 RATE_WORDS = {
@@ -97,6 +97,9 @@ def against(comparison: Comparison, gates: Gates, verdict: str, *, refresh: bool
     made.append(_not_worse("calibration", error, gains.calibration, margins.calibration, rival))
     if gains.slices:
         made.append(_slices(gains.slices, margins.deciding, rival, metric))
+    elif gates.slices:
+        text = f"No slice by {', '.join(gates.slices)} was judged: none has enough rows."
+        made.append(Check("slices", True, None, 0.0, text))
     if comparison.anchor is not None:
         made.append(_anchor(comparison.anchor, margins.deciding, metric))
     return made
@@ -213,10 +216,21 @@ def warnings(
 ) -> Iterator[str]:
     """What refuses nothing, and should be looked at."""
     yield from _too_good(challenger, comparison, gates.decider)
+    if comparison is not None and comparison.gains is not None:
+        yield from _slices_not_judged(comparison.gains, gates)
     if comparison is not None and comparison.anchor is not None and comparison.anchor.gain is None:
         yield f"Slow decline was not judged: v{comparison.anchor.version}, {comparison.anchor.obstacle}."
     if fairness is not None and fairness.gap is None and gates.fairness is not None:
         yield f"Fairness by {gates.fairness.attribute} was not judged: fewer than two groups have enough rows."
+
+
+def _slices_not_judged(gains: Gains, gates: Gates) -> Iterator[str]:
+    judged = {one.column for one in gains.slices}
+    for column in gates.slices:
+        if column not in judged:
+            yield f"Slices by {column} were not judged: none has enough rows."
+    for column, count in gains.slices_left_out:
+        yield f"{count} slices by {column} have enough rows and were not judged: of a column the 50 largest are."
 
 
 def _too_good(challenger: Mapping[str, Any], comparison: Comparison | None, metric: Metric) -> Iterator[str]:

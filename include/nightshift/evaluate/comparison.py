@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nightshift.evaluate.gate import Anchor, Comparison, Gains
 from nightshift.evaluate.paired import Difference
-from nightshift.evaluate.slices import slice_gains, slices_of
+from nightshift.evaluate.slices import left_out, slice_gains, slices_of
 from nightshift.evaluate.task import Task
 from nightshift.model.reach import Reach
 from nightshift.spec.gates import Gates
@@ -60,6 +60,7 @@ def compare_scores(
         slices=slice_gains(
             slices, labels, challenger, champion, days, task=task, metric=metric.name, confidence=confidence
         ),
+        slices_left_out=left_out(rows, gates.slices, labels, task),
     )
     ours, theirs = (task.value(metric.name, labels, scores) for scores in (challenger, champion))
     unit: Literal["day", "row"] = "day" if TIME in rows.column_names else "row"

@@ -61,12 +61,14 @@ class Gains:
         second: Of the metric that must not be worse either; None where there is none.
         calibration: Of calibration error, or of bias.
         slices: By slice.
+        slices_left_out: Columns with more large slices than are judged, and how many are not.
     """
 
     deciding: Difference
     second: Difference | None
     calibration: Difference
     slices: tuple[SliceGain, ...] = ()
+    slices_left_out: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

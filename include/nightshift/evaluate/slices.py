@@ -40,13 +40,16 @@ class Slice:
     places: Places
 
 
-def slices_of(table: pa.Table, columns: Sequence[str], *, key: str = "gates.slices") -> list[Slice]:
+def slices_of(
+    table: pa.Table, columns: Sequence[str], *, key: str = "gates.slices", most: int | None = SLICE_VALUES
+) -> list[Slice]:
     """Every value of every column, the largest slices first; of a column with more than 50 values the 50 largest.
 
     Args:
         table: The rows.
         columns: Names of columns of it.
         key: Where the spec names them, for the message.
+        most: How many values of a column; None for all.
 
     Raises:
         DataError: There is no such column.
@@ -60,9 +63,18 @@ def slices_of(table: pa.Table, columns: Sequence[str], *, key: str = "gates.slic
             )
         values = table.column(column).to_pandas().astype("object")
         groups = values.groupby(values.map(_text), sort=True).indices
-        largest = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[:SLICE_VALUES]
+        largest = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[:most]
         found += [Slice(column, value, places) for value, places in largest]
     return found
+
+
+def left_out(table: pa.Table, columns: Sequence[str], labels: Labels, task: Task) -> tuple[tuple[str, int], ...]:
+    """Columns of which more than 50 values have enough rows to be judged, and how many are not."""
+    counts = {
+        column: sum(task.is_large(labels[one.places]) for one in slices_of(table, [column], most=None)[SLICE_VALUES:])
+        for column in columns
+    }
+    return tuple((column, count) for column, count in counts.items() if count)
 
 
 def _text(value: Any) -> str:
@@ -161,7 +173,8 @@ def fairness_gap(table: pa.Table, labels: Labels, called: NDArray[np.bool_], dec
     Raises:
         DataError: There is no such column.
     """
-    groups, is_large = slices_of(table, [declared.attribute], key="gates.fairness.attribute"), Binary().is_large
+    groups = slices_of(table, [declared.attribute], key="gates.fairness.attribute", most=None)
+    is_large = Binary().is_large
     rates = sorted(
         (rounded(_rate(labels[one.places], called[one.places], declared.metric)), one.value)
         for one in groups

@@ -190,6 +190,29 @@ def test_the_anchor_allows_twice_the_margin_and_no_more() -> None:
     )  # fmt: skip
 
 
+def test_declared_slices_that_nobody_judged_are_said() -> None:
+    gates = Gates.model_validate({"minimum": 0.8, "slices": ["carrier", "origin"]})
+    tied = surely(0.001, 0.002)
+    one = SliceGain("carrier", "UA", 900, tied)
+
+    def said(*slices: SliceGain, left: tuple[tuple[str, int], ...] = ()) -> tuple[tuple[str, ...], Check | None]:
+        gains = Gains(tied, tied, tied, slices, left)
+        found = judge(GOOD, BASELINES, replace(met(tied), gains=gains), gates)
+        return found.warnings, next((check for check in found.checks if check.name == "slices"), None)
+
+    none = "Slices by {} were not judged: none has enough rows."
+    assert said() == (
+        (none.format("carrier"), none.format("origin")),
+        Check("slices", True, None, 0.0, "No slice by carrier, origin was judged: none has enough rows."),
+    )
+    warned, check = said(one)
+    assert warned == (none.format("origin"),)
+    assert check == Check("slices", True, 0.003, 0.0, "None of 1 slices is worse than champion v7.")
+    warned, _ = said(one, replace(one, column="origin"), left=(("origin", 3),))
+    assert warned == ("3 slices by origin have enough rows and were not judged: of a column the 50 largest are.",)
+    assert judge(GOOD, BASELINES, None, gates).warnings == (), "a first model is held against nobody"
+
+
 def test_equally_good_models_are_promoted_as_often_as_the_rule_allows() -> None:
     """Asked for better, only the noise above the interval does it: half of what 95 % leaves."""
     noisy = surely(0.3, 0.02)

@@ -10,7 +10,7 @@ import pytest
 
 from nightshift.errors import DataError
 from nightshift.evaluate.gate import SliceGain
-from nightshift.evaluate.slices import SLICE_VALUES, Slice, described, fairness_gap, slice_gains, slices_of
+from nightshift.evaluate.slices import SLICE_VALUES, Slice, described, fairness_gap, left_out, slice_gains, slices_of
 from nightshift.evaluate.task import Judged
 from nightshift.evaluate.tasks import Binary
 from nightshift.spec.gates import Fairness
@@ -82,6 +82,17 @@ def test_many_values_are_cut_to_the_largest() -> None:
     assert (found[0]["column"], found[0]["value"]) == ("lane", "most")
 
 
+def test_what_is_large_enough_and_beyond_the_largest_is_counted() -> None:
+    """Of 60 lanes with 600 rows each, 50 are judged; those of 499 rows would not be judged anyway."""
+    for rows, count in ((600, 10), (499, 0)):
+        table = pa.table(
+            {"lane": [f"{number:02}" for number in range(60) for _ in range(rows)], "sea": ["x"] * 60 * rows}
+        )
+        labels = np.arange(60 * rows) % 2
+        expected = {"lane": count} if count else {}
+        assert dict(left_out(table, ["lane", "sea"], labels, BINARY)) == expected
+
+
 def test_a_slice_column_that_is_not_there_is_named() -> None:
     with pytest.raises(DataError, match=r"gates\.slices names wind") as caught:
         slices_of(pa.table({"lane": ["air"], "__time": [1]}), ["wind"])
@@ -103,6 +114,16 @@ def test_the_gap_between_groups(metric: str, gap: float, highest: Any, lowest: A
     table = pa.table({"group": ["a"] * 800 + ["b"] * 800 + ["c"] * 10})
     found = fairness_gap(table, labels, called, Fairness(attribute="group", metric=metric))
     assert (found.gap, found.highest, found.lowest, found.small) == (gap, highest, lowest, ("c",))
+
+
+def test_every_group_that_is_large_enough_counts_however_many_there_are() -> None:
+    """The 60th in size is the one that is never called."""
+    sizes = [1000] * 59 + [600]
+    groups = np.repeat([f"{number:02}" for number in range(60)], sizes)
+    labels = np.arange(len(groups)) % 2
+    called = (labels == 1) & (groups != "59")
+    found = fairness_gap(pa.table({"group": groups}), labels, called, Fairness(attribute="group"))
+    assert (found.gap, found.lowest) == (1.0, ("59", 0.0))
 
 
 def test_one_group_is_not_compared_with_itself() -> None:
