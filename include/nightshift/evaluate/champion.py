@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from nightshift.errors import DataError, IntegrityError, NightshiftError
+from nightshift.errors import DataError, InfraCheckFailed, IntegrityError, NightshiftError
 from nightshift.evaluate.comparison import compare_scores, days_of, obstacle_to
 from nightshift.evaluate.gate import Anchor, Comparison
 from nightshift.evaluate.task import Task
@@ -166,11 +166,12 @@ class Arena:
         """Score the champion on the holdout and compare it on the rows that neither model may have learned from.
 
         Raises:
-            IntegrityError: The champion's stored graph is not the promoted one.
+            IntegrityError: The champion's stored graph is not the promoted one, or is gone.
+            InfraCheckFailed: It is one that must not be loaded.
             ModelError: It gives scores that are no probabilities.
         """
         champion = rivals.champion
-        model = self.load(champion)
+        model = self._load_champion(champion)
         age = self.interval.end - champion.interval.end
         shared = self._shared(model)
         evidence = {**_about(champion, model), "age_days": age.days}
@@ -199,6 +200,17 @@ class Arena:
             "anchor": None if rivals.anchor is None else _anchor_evidence(rivals.anchor, anchor),
         }
         return Opponent(evidence, comparison, scores)
+
+    def _load_champion(self, champion: Champion) -> Model:
+        """The storage's own advice, to delete the version and make it again, is not for what the ledger names."""
+        try:
+            return self.load(champion)
+        except (IntegrityError, InfraCheckFailed) as error:
+            raise type(error)(
+                f"champion v{champion.model_version} is damaged, and nothing can be compared with it: {error.message}",
+                hint="go back to another version with nightshift rollback MODEL, or restore the file from a backup or "
+                "an older object version; then run the night again",
+            ) from error
 
     def _score(self, model: Model, champion: Champion, shared: NDArray[np.bool_]) -> tuple[str | None, Scores]:
         """What keeps the champion from being compared, if anything; its scores of the shared rows."""

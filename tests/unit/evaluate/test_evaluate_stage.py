@@ -182,6 +182,20 @@ def test_a_champion_whose_file_was_changed_is_not_loaded(tmp_path: Path) -> None
         evaluated(tmp_path)
 
 
+def test_a_damaged_champion_is_named_and_its_night_is_not_to_be_run_again(tmp_path: Path) -> None:
+    """To delete what the ledger names, as for a damaged input, would only lead to the next error."""
+    night = champion_of(tmp_path)
+    night.store.objects.local_path(f"{night.io.given('train').folder}/graph.onnx").unlink()
+    with pytest.raises(IntegrityError) as caught:
+        evaluated(tmp_path)
+    assert caught.value.message.startswith("champion v1 is damaged, and nothing can be compared with it: ")
+    assert "graph.onnx is gone" in caught.value.message
+    assert caught.value.hint == (
+        "go back to another version with nightshift rollback MODEL, or restore the file from a backup or an older "
+        "object version; then run the night again"
+    )
+
+
 def test_a_ledger_that_names_another_graph_is_refused(tmp_path: Path) -> None:
     night = trained_night(tmp_path, FIRST)
     promote(night, 1, digest="0" * 64)
