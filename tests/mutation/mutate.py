@@ -27,6 +27,7 @@ EVERYTHING = (
     "nightshift.ledger.*",
     "nightshift.model.*",
     "nightshift.preprocess.*",
+    "nightshift.shift.*",
     *(f"nightshift.deploy.infra.x_{name}__mutmut*" for name in ("_checks", "_speed", "require_speed")),
 )
 # By the exit status of a mutant's tests.

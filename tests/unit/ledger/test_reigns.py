@@ -142,6 +142,29 @@ def test_laws_of_any_history(moves: list[tuple[Kind, int]]) -> None:
 
 
 @given(MOVES)
+def test_what_holds_is_the_last_rollback_or_hold_since_the_last_resume(moves: list[tuple[Kind, int]]) -> None:
+    entries = entries_of(moves)
+    kinds = [entry.kind for entry in entries]
+    since = len(kinds) - kinds[::-1].index("resume") if "resume" in kinds else 0
+    held = [entry for entry in entries[since:] if entry.kind in ("rollback", "hold")]
+    assert reigns.hold(entries) == (held[-1] if held else None)
+
+
+def test_a_hold_alone_stops_promotion_until_it_is_released(ledger: Ledger) -> None:
+    promote(ledger, 1, day=1)
+    entry = ledger.put_on_hold(reason="a holiday", by="ada")
+    assert (ledger.hold(), reigns.roles(ledger.entries()).champion) == (entry, 1)
+    obstacle = promote(ledger, 2, day=2)
+    assert isinstance(obstacle, Obstacle)
+    assert obstacle.text == (
+        f"On hold since {entry.at} by ada (hold, ledger entry 2: a holiday): nothing is promoted before somebody runs "
+        "nightshift resume."
+    )
+    ledger.resume(reason="over", by="ada")
+    assert ledger.hold() is None
+
+
+@given(MOVES)
 def test_a_night_run_again_meets_whom_it_met_whatever_came_after(moves: list[tuple[Kind, int]]) -> None:
     entries = entries_of(moves)
     for place, entry in enumerate(entries):
