@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes.blessed import interval_of, promote
+from tests.fakes.blessed import a_candidate, interval_of, promote
 
 from nightshift.errors import Overtaken
 from nightshift.ledger import Candidate, Entry, Ledger, Obstacle, reigns
@@ -162,6 +162,25 @@ def test_a_hold_alone_stops_promotion_until_it_is_released(ledger: Ledger) -> No
     )
     ledger.resume(reason="over", by="ada")
     assert ledger.hold() is None
+
+
+def test_what_stands_in_the_way_is_named_with_its_entry(ledger: Ledger) -> None:
+    for number in (1, 3):
+        promote(ledger, number, day=number)
+    entries = ledger.entries()
+    late, early = (a_candidate(ledger.store, version=9, day=day) for day in (4, 2))
+    assert reigns.obstacle(entries, late, opponent=3) is None
+    assert reigns.obstacle(entries, entries[1].about, opponent=1) is None, "it is the champion already"
+    assert reigns.obstacle([], early, opponent=None) is None
+    newer = reigns.obstacle(entries, early, opponent=3)
+    assert newer == Obstacle(
+        "superseded", 2,
+        "Superseded: champion v3 is of the newer interval 2013-07-03, and an older night never replaces it.",
+    )  # fmt: skip
+    for met, told in ((1, "v1"), (None, "no champion")):
+        assert reigns.obstacle(entries, late, opponent=met) == Obstacle(
+            "changed", 2, f"It was judged against {told}, but v3 is champion now: run the night again."
+        )
 
 
 @given(MOVES)
