@@ -53,7 +53,7 @@ test-all: torch check  ## Everything: PyTorch installed, linters, all tests, the
 test-stack: $(INSTALLED)  ## The stack from a fresh clone: started, used, broken, stopped. Needs Docker (40 minutes)
 	@$(BIN)/pytest tests/stack
 
-mutation: $(INSTALLED)  ## Break the gates in a thousand small ways and see what no test notices [ONLY='nightshift.model.*'] (25 minutes)
+mutation: $(INSTALLED)  ## Break the gates in a thousand small ways and see what no test notices [ONLY='nightshift.model.*'] (an hour)
 	@$(BIN)/python tests/mutation/mutate.py $(if $(ONLY),'$(ONLY)')
 
 check: $(INSTALLED)  ## Linters, types and import rules, as CI runs them
