@@ -41,10 +41,28 @@ def user() -> str:
         return f"uid {os.getuid()}"
 
 
-def signed(command: Command) -> Command:
-    """Give a command the option ``--by``."""
-    option = click.option("--by", default=user, show_default="you", help="Who does it, for the ledger.")
-    return option(command)
+def signed(why: str, *, usually: str | None = None) -> Callable[[Command], Command]:
+    """Give a command the options ``--reason`` and ``--by``; what stands in the ledger for ever says something.
+
+    Args:
+        why: Help for the reason.
+        usually: The reason of who gives none; without it a reason is required.
+    """
+    wanted: dict[str, Any] = {"required": True} if usually is None else {"default": usually, "show_default": True}
+
+    def sign(command: Command) -> Command:
+        by = click.option("--by", default=user, show_default="you", help="Who does it, for the ledger.", callback=_said)
+        reason = click.option("--reason", help=why, callback=_said, **wanted)
+        return reason(by(command))
+
+    return sign
+
+
+def _said(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    text = value.strip()
+    if not text:
+        raise click.BadParameter("it is empty; the ledger keeps who did what, and why", ctx=ctx, param=param)
+    return text
 
 
 def load_mlflow_meanwhile() -> None:

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.option("--version", "number", required=True, type=VersionNumber(), help="The version, as in nightshift history.")
-@click.option("--reason", default="promoted by hand", show_default=True, help="Why, for the ledger.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would happen; move nothing.")
-@signed
+@signed("Why, for the ledger.", usually="promoted by hand")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def promote(*, model: str, number: int, reason: str, dry_run: bool, by: str, as_json: bool) -> None:
     """Make a version of MODEL the champion.

@@ -13,8 +13,7 @@ from nightshift.settings import Settings
 
 @click.command()
 @click.argument("model")
-@click.option("--reason", required=True, help="Why, for the ledger and for every night that is not promoted.")
-@signed
+@signed("Why, for the ledger and for every night that is not promoted.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def hold(*, model: str, reason: str, by: str, as_json: bool) -> None:
     """Stop the automatic promotion of MODEL: nights go on, but the champion stays until nightshift resume."""
@@ -34,8 +33,7 @@ def hold(*, model: str, reason: str, by: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("model")
-@click.option("--reason", default="released by hand", show_default=True, help="Why, for the ledger.")
-@signed
+@signed("Why, for the ledger.", usually="released by hand")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def resume(*, model: str, reason: str, by: str, as_json: bool) -> None:
     """Let nights of MODEL promote again, after a rollback or a hold."""

@@ -5,13 +5,13 @@ Plain functions of the entries, so that everybody who has read the same entries 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal
 
 from nightshift.errors import ModelError, NotBlessed
-from nightshift.ledger.blessings import Blessing, WaivedBy
+from nightshift.ledger.blessings import Blessing, WaivedBy, waive_command
 from nightshift.ledger.blessings import Kind as BlessingKind
 from nightshift.ledger.entries import MOVES, Candidate, Champion, Entry
 from nightshift.plan import Interval
@@ -150,25 +150,29 @@ def hold(entries: Sequence[Entry]) -> Entry | None:
 
 def waiver(entries: Sequence[Entry], blessing: BlessingKind, interval: Interval, *, today: date) -> WaivedBy | None:
     """The newest waiver of a night's blessing that has not expired."""
+    return next(_waivers(entries, blessing, interval, today), None)
+
+
+def _waivers(entries: Sequence[Entry], blessing: BlessingKind, interval: Interval, today: date) -> Iterator[WaivedBy]:
+    """Those of a night's blessing that have not expired, newest first."""
     for entry in reversed(entries):
         given = entry.waiver
         if given is None or (given.blessing, given.interval) != (blessing, interval.key):
             continue
         if today <= date.fromisoformat(given.expires):
-            return WaivedBy(entry=entry.sequence, by=entry.by, reason=entry.reason, expires=given.expires)
-    return None
+            yield WaivedBy(entry.sequence, entry.by, entry.reason, given.expires, given.checks)
 
 
 def require_waiver(entries: Sequence[Entry], blessing: Blessing, candidate: Candidate) -> None:
-    """Raises NotBlessed: The blessing counts by a waiver only, and that is not in the ledger or has expired."""
+    """Raises NotBlessed: The blessing counts by a waiver only, and none in the ledger still covers what fails."""
     if blessing.waived_by is None:
         return
-    today = datetime.now(UTC).date()
-    if waiver(entries, blessing.kind, candidate.interval, today=today) is None:
+    standing = _waivers(entries, blessing.kind, candidate.interval, datetime.now(UTC).date())
+    if not any(one.covers(blessing.checks) for one in standing):
         raise NotBlessed(
             f"the {blessing.kind} blessing of v{candidate.model_version} counted by the waiver in ledger entry "
             f"{blessing.waived_by.entry}, which expired on {blessing.waived_by.expires}: nothing was moved.",
-            hint="waive it again: nightshift waive MODEL --night D",
+            hint=f"waive it again: {waive_command('MODEL', candidate.interval.night, blessing.kind)}",
         )
 
 

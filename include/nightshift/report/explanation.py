@@ -7,18 +7,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nightshift.errors import DataError, IntegrityError, NotBlessed, SpecError
-from nightshift.ledger import Entry, Ledger, blessings, reigns
+from nightshift.errors import DataError, IntegrityError, SpecError
+from nightshift.ledger import Entry, Ledger, reigns
+from nightshift.ledger.blessings import waive_command
 from nightshift.ledger.entries import REPORT
 from nightshift.plan import Plan, digest_of
 from nightshift.report.differences import differences, spec_differences
 from nightshift.report.nights import Night, latest_unblessed, lineage, newest_nights, page_of, page_uri
+from nightshift.report.verdicts import verdicts
 from nightshift.storage import Manifest, Store
 
 log = logging.getLogger(__name__)
 
 PLAN = "plan"
-BLESSED_BY = {"preprocess": "data", "evaluate": "quality"}
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def explain(store: Store, model: str, interval: str | None, *, run_id: str | Non
     before = next(told, None)
     manifests = lineage(store, night.interval)
     plan = _plan(store, night.interval)
+    judged = verdicts(store, night.interval, manifests, latest_unblessed(store, night.interval, manifests))
     ledger = Ledger(store)
     report = page_of(store, night.interval, run_id)
     return Explanation(
@@ -113,7 +115,7 @@ def explain(store: Store, model: str, interval: str | None, *, run_id: str | Non
         lineage={stage: _origin(manifest) for stage, manifest in manifests.items()},
         cost=Cost.of(night, plan),
         spec_digest=_spec_digest(plan),
-        blessings=_blessings(store, manifests, night.interval),
+        blessings={kind: asdict(found) for kind, found in judged.items()},
         entries=tuple(_about(ledger.entries(), night)),
         undo=_undo(ledger, model, night),
         before=before.night if before else None,
@@ -167,23 +169,6 @@ def _origin(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _blessings(store: Store, manifests: Mapping[str, Manifest], interval: str) -> dict[str, dict[str, Any]]:
-    if (failed := latest_unblessed(store, interval, manifests)) is not None:
-        # What came after the data belongs to an older run.
-        return {"data": asdict(blessings.read(store, failed))}
-    carriers = {kind: manifests[stage] for stage, kind in BLESSED_BY.items() if stage in manifests}
-    train, infra = manifests.get("train"), store.latest("infra", interval)
-    if infra is not None and train is not None and train.ref.same_content_as(infra.inputs.get("train")):
-        carriers["infra"] = infra
-    found = {}
-    for kind, manifest in carriers.items():
-        try:
-            found[kind] = asdict(blessings.read(store, manifest))
-        except NotBlessed:
-            continue
-    return found
-
-
 def _about(entries: list[Entry], night: Night) -> list[Entry]:
     """Those that name the night, its version, or come right from it."""
     return [
@@ -213,7 +198,7 @@ def _undo(ledger: Ledger, model: str, night: Night) -> str:
     if night.verdict == "refused":
         return (
             "Nothing was moved, so there is nothing to undo. To let it ship all the same, with your name to it: "
-            f"nightshift waive {model} --night {night.night} --blessing quality"
+            f"{waive_command(model, night.night, 'quality')}, then run the night again"
         )
     if night.verdict in ("kept", "waiting"):
         return f"Nothing was moved. To promote its version: nightshift promote {model} --version {night.model_version}"

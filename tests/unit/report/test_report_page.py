@@ -117,12 +117,19 @@ class TestContent:
 
         raw = published_night.evaluation(0.97, 0.9, 1) | {
             "warnings": ["ROC AUC rose by 0.0700 in one step: suspicious."],
-            "waived_by": {"entry": 4, "by": "ada", "reason": "the label changed", "expires": "2013-07-01"},
+            "waived_by": {
+                "entry": 4,
+                "by": "ada",
+                "reason": "the label changed",
+                "expires": "2013-07-01",
+                "checks": ["floor", "champion"],
+            },
             "verdict": "undecided",
             "refresh": True,
         }
         found = Evaluation.read(raw)
-        assert (found.warnings, found.waived_by) == (tuple(raw["warnings"]), "ada: the label changed")
+        waived = "ada (ledger entry 4, up to 2013-07-01, for floor, champion): the label changed"
+        assert (found.warnings, found.waived_by) == (tuple(raw["warnings"]), waived)
         assert found.verdict == "undecided, a refresh"
 
     def test_what_it_looks_at_says_of_which_rows_and_how(self, published: tuple[Path, list[PublishedNight]]) -> None:
