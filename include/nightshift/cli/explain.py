@@ -66,7 +66,7 @@ def _show(model: str, found: Explanation) -> None:
     night = found.night
     version = "" if night.model_version is None else f", v{night.model_version}"
     _say(f"[bold]{escape(model)}, night {night.night}[/]: {night.verdict}{version}")
-    for line in (night.reason, found.undo):
+    for line in (found.note, night.reason, found.undo):
         if line:
             _say(escape(line))
     if found.run_id:

@@ -176,12 +176,17 @@ def require_waiver(entries: Sequence[Entry], blessing: Blessing, candidate: Cand
         )
 
 
+def newer_champion(entries: Sequence[Entry], interval: Interval) -> Champion | None:
+    """The champion, if it is of a newer night than this interval's."""
+    line = champions(entries)
+    return line[-1] if line and line[-1].interval.end > interval.end else None
+
+
 def superseded(entries: Sequence[Entry], candidate: Candidate) -> Obstacle | None:
     """The champion of a newer night, which a version cannot replace, or None."""
-    line = champions(entries)
-    if not line or line[-1].interval.end <= candidate.interval.end:
+    head = newer_champion(entries, candidate.interval)
+    if head is None:
         return None
-    head = line[-1]
     text = (
         f"Superseded: champion v{head.model_version} is of the newer interval {head.interval.key}, and an older night "
         "never replaces it."
