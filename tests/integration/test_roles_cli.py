@@ -152,8 +152,27 @@ def test_an_altered_artifact_is_not_gone_back_to(cli: Cli, nights: list[Night]) 
     path.write_bytes(data)
     done = cli("rollback", "parcels")
     assert (done.returncode, len(kinds(night.store))) == (67, 3)
-    assert "has other bytes than were published" in done.stderr
+    told = " ".join(done.stderr.split())
+    assert "v2 cannot be gone back to: " in told
+    assert "has other bytes than were published" in told
+    assert "Nothing was moved, and champion v3 stays." in told
+    assert "go back to another that was champion (v1): --to N; or restore the file from a backup" in told
+    assert "delete" not in told
     assert cli("rollback", "parcels", "--to", "1").returncode == 0
+
+
+@pytest.mark.parametrize("dataset", ["train", "preprocess", "evaluate", "infra"])
+def test_a_version_without_a_manifest_is_not_gone_back_to(cli: Cli, nights: list[Night], dataset: str) -> None:
+    store, interval = nights[1].store, nights[1].plan.interval.key
+    path = store.objects.local_path(f"{dataset}/{interval}/v000001.json")
+    path.unlink()
+    done = cli("rollback", "parcels")
+    assert (done.returncode, len(kinds(store))) == (67, 3)
+    told = " ".join(done.stderr.split())
+    assert "v2 cannot be gone back to: " in told
+    assert f"/{dataset}/{interval}/v000001.json is gone, the manifest of a version. Nothing was moved" in told
+    assert "(v1): --to N; or restore the file from a backup" in told
+    assert "delete" not in told
 
 
 def test_an_altered_artifact_is_not_promoted_by_hand(cli: Cli, nights: list[Night]) -> None:
@@ -249,7 +268,9 @@ def test_a_version_of_an_old_ledger_has_no_blessings_and_is_not_gone_back_to(cli
     assert Ledger(store).entries() == entries
     done = cli("rollback", "parcels")
     assert (done.returncode, len(kinds(store))) == (66, 3)
-    assert "v2 was promoted without its data, quality, infra blessing" in " ".join(done.stderr.split())
+    assert "v2 cannot be gone back to: it was promoted without its data, quality, infra blessing" in " ".join(
+        done.stderr.split()
+    )
 
 
 def test_by_hand_what_a_hold_kept_back(cli: Cli, nights: list[Night]) -> None:
