@@ -117,6 +117,31 @@ def test_the_whole_story(cli: Cli, nights: list[Night]) -> None:
     assert fresh.io.upstream["evaluate"] != nights[3].io.upstream["evaluate"]
 
 
+def printed(called: Called, command: str) -> list[str]:
+    """The command that an answer ends with, as words for ``cli``."""
+    assert called.returncode == 0, called.stderr
+    (line,) = (line for line in called.stdout.splitlines() if f"nightshift {command}" in line)
+    return line.rpartition("nightshift ")[2].split()
+
+
+def test_what_is_printed_to_undo_a_move_undoes_it(cli: Cli, nights: list[Night]) -> None:
+    """Back, undone, and undone again: a rollback forward is undone by one as well."""
+    undo = ["rollback", "parcels"]
+    for after in (2, 3, 2, 3):
+        undo = printed(cli(*undo), "rollback")
+        assert champion(cli) == after
+
+
+def test_the_first_champion_by_hand_has_nothing_to_go_back_to(cli: Cli, nights: list[Night], tmp_path: Path) -> None:
+    for path in (tmp_path / "store" / "test" / "parcels" / "ledger").iterdir():
+        path.unlink()
+    done = cli("promote", "parcels", "--version", "4")
+    assert done.returncode == 0, done.stderr
+    assert "There is no champion before it to go back to" in done.stdout
+    assert cli(*printed(done, "hold")).returncode == 0
+    assert Ledger(nights[0].store).hold() is not None
+
+
 def test_back_and_back_again_and_never_to_what_was_left(cli: Cli, nights: list[Night]) -> None:
     assert cli("rollback", "parcels").returncode == 0
     assert cli("rollback", "parcels").returncode == 0
@@ -325,6 +350,18 @@ def test_champions_of_other_times(cli: Cli, nights: list[Night]) -> None:
     assert cli("champion", "parcels", "--at", "2001-01-01", "--interval", days[0]).returncode == 2
 
 
+def test_a_retirement_does_not_rewrite_who_was_champion(cli: Cli, nights: list[Night]) -> None:
+    day = str(nights[0].plan.interval.start.date())
+    assert champion(cli, "--interval", day) == 1
+    assert cli("retire", "parcels", "1", "--reason", "it leaks", "--by", "ada").returncode == 0
+    assert champion(cli, "--interval", day) == 1
+    told = cli("champion", "parcels", "--interval", day).stdout
+    assert "It is not the champion now." in told
+    assert "by ada: it leaks" in told
+    digest = nights[1].io.given("train").file("graph.onnx").sha256
+    assert Ledger(nights[0].store).champion_for(nights[1].plan.interval, other_than=digest) is None
+
+
 def test_a_refused_night_ships_by_a_waiver_and_says_so(cli: Cli, nights: list[Night]) -> None:
     strict = replace(nights[3].plan, spec=small_spec(gates={**WIDE, "minimum": 0.999}))
     night, store = replace(nights[3], plan=strict), nights[3].store
@@ -338,6 +375,8 @@ def test_a_refused_night_ships_by_a_waiver_and_says_so(cli: Cli, nights: list[Ni
 
     last_day = str(datetime.now(UTC).date() + timedelta(days=30))
     words = ["--night", str(night_of(4)), "--blessing", "quality", "--expires", last_day, "--by", "ada"]
+    hint = unfit.stderr.partition("Hint: to take responsibility: nightshift ")[2].split(";")[0].split()
+    assert hint[:6] == ["waive", "MODEL", "--night", str(night_of(4)), "--blessing", "quality"]
     assert cli("waive", "parcels", *words, "--reason", "a strike in the holdout").returncode == 0
     shipped_, judgement = night.run(evaluate)
     assert (judgement.status, judgement.reused) == ("succeeded", False)

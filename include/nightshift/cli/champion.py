@@ -67,7 +67,8 @@ def champion(*, model: str, moment: datetime | None, day: date | None, as_json: 
     ledger = Ledger(store_of(Settings.from_environment(), model))
     entries = ledger.entries()
     if day is not None:
-        found, when = reigns.opponent(entries, Interval.of_day(day), None), f"for data up to {day}"
+        found = reigns.opponent(entries, Interval.of_day(day), None, with_retired=True)
+        when = f"for data up to {day}"
     elif moment is not None:
         found, when = reigns.champion_at(entries, moment), f"at {moment.isoformat(timespec='seconds')}"
     else:

@@ -53,6 +53,6 @@ def _tell(model: str, entry: Entry, check: InfraCheck) -> None:
         f"{escape(model)}: champion v{entry.from_version} -> [bold]v{entry.to_version}[/], ledger entry "
         f"{entry.sequence}; a fresh process reproduced its {check.rows} golden rows.\n"
         f"Automatic promotion is on hold. When nights may promote again: nightshift resume {escape(model)}\n"
-        f"To undo: nightshift promote {escape(model)} --version {entry.from_version}",
+        f"To undo: nightshift rollback {escape(model)} --to {entry.from_version}",
         soft_wrap=True,
     )

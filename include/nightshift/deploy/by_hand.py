@@ -152,7 +152,7 @@ def roll_back(ledger: Ledger, *, to: int | None, reason: str, by: str, scratch: 
     try:
         check = require_fit(ledger.store, ledger.entries()[target.sequence - 1], scratch)
     except (IntegrityError, ModelError) as error:
-        # The ledger names what is damaged: to delete it and make it anew, as for any other file, would end its way back.
+        # The ledger names what is damaged: deleting it, to make it anew, would close the way back for good.
         mend = "restore the file from a backup" if isinstance(error, IntegrityError) else error.hint
         raise type(error)(
             f"v{target.model_version} cannot be gone back to: {error.message.rstrip('.')}. Nothing was moved, and "
@@ -232,22 +232,22 @@ def retire(ledger: Ledger, number: int, *, reason: str, by: str) -> Entry:
 
 
 def _require_promotable(ledger: Ledger, version: Version, champion: Champion | None) -> None:
-    number = version.candidate.model_version
+    number, night = version.candidate.model_version, version.candidate.interval.night
     if champion is not None and champion.model_version == number:
         raise ModelError(f"v{number} is the champion already: nothing was moved.")
     if (gone := reigns.retirement_of(ledger.entries(), number)) is not None:
         raise ModelError(gone.text, hint=RETIRED)
+    if (obstacle := reigns.superseded(ledger.entries(), version.candidate)) is not None:
+        raise ModelError(obstacle.text, hint=OLDER)
     for blessing in version.blessings(ledger.store):
         if not blessing.counts:
             why = " ".join(check.text for check in blessing.failed)
             raise NotBlessed(
                 f"the {blessing.kind} blessing of v{number} failed: {why} Nothing was moved.",
-                hint="to take responsibility: nightshift waive MODEL --night D, then run the night again",
+                hint=f"to take responsibility: {blessings.waive_command('MODEL', night, blessing.kind)}; "
+                f"then: nightshift run MODEL --night {night}",
             )
         reigns.require_waiver(ledger.entries(), blessing, version.candidate)
-    obstacle = reigns.superseded(ledger.entries(), version.candidate)
-    if obstacle is not None:
-        raise ModelError(obstacle.text, hint=OLDER)
 
 
 def listed(values: Sequence[object]) -> str:

@@ -105,7 +105,9 @@ def require_no_role(entries: Sequence[Entry], version: int) -> None:
         )
 
 
-def opponent(entries: Sequence[Entry], interval: Interval, digest: str | None) -> Champion | None:
+def opponent(
+    entries: Sequence[Entry], interval: Interval, digest: str | None, *, with_retired: bool = False
+) -> Champion | None:
     """The champion that a model built for an interval has to be compared with: the one of its night.
 
     A move counts for the nights from the newest night promoted by then, so a rollback counts for the nights that
@@ -116,8 +118,9 @@ def opponent(entries: Sequence[Entry], interval: Interval, digest: str | None) -
         entries: The ledger.
         interval: The night's interval.
         digest: Digest of the night's model; a model is not its own opponent.
+        with_retired: Also one that was retired since: for who asks who was champion, and not whom to meet.
     """
-    found, newest, gone = None, None, retired(entries)
+    found, newest, gone = None, None, {} if with_retired else retired(entries)
     for entry in entries:
         own = entry.candidate is not None and entry.about.model_digest == digest and entry.about.interval == interval
         if own and entry.kind in ("promotion", "refusal"):
