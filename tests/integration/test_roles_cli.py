@@ -11,6 +11,7 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 import pytest
+from tests.fakes.mlflow_database import mlflow_uri
 from tests.fakes.shipped_nights import (
     WIDE,
     NoAliases,
@@ -150,6 +151,26 @@ def test_back_and_back_again_and_never_to_what_was_left(cli: Cli, nights: list[N
     assert "v1 has no predecessor: nothing was moved" in third.stderr
     assert cli("rollback", "parcels", "--to", "v3").returncode == 0
     assert champion(cli) == 3
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy is deprecated", "ignore::DeprecationWarning:mlflow.*"
+)
+def test_an_mlflow_without_the_version_is_not_said_to_have_its_alias(
+    cli: Cli,
+    nights: list[Night],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uri = mlflow_uri(tmp_path_factory, tmp_path)
+    monkeypatch.setenv("NIGHTSHIFT_MLFLOW_URI", uri)
+    done = cli("rollback", "parcels", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["mlflow"]
+    assert told["aliases"] == {"champion": None, "challenger": None, "previous": None}
+    assert told["missing"] == {"champion": 2, "previous": 1}
+    assert f"MLflow at {uri} has no v2 (alias champion), v1 (alias previous)" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -346,6 +367,7 @@ def test_champions_of_other_times(cli: Cli, nights: list[Night]) -> None:
     before = cli("champion", "parcels", "--at", "2001-01-01")
     assert before.returncode == 66
     assert "parcels had no champion at 2001-01-01" in before.stderr
+    assert "nightshift champion parcels --interval 2001-01-01" in before.stderr
     assert cli("champion", "parcels", "--at", "yesterday").returncode == 2
     assert cli("champion", "parcels", "--at", "2001-01-01", "--interval", days[0]).returncode == 2
 
