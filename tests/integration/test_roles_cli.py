@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -76,6 +79,26 @@ def cli(
         return Called(int(ended.value.code or 0), told.out, told.err)
 
     return run
+
+
+def test_after_a_rollback_a_night_is_promoted_only_once_somebody_has_resumed(cli: Cli, nights: list[Night]) -> None:
+    """Judged against the champion that the rollback brought: only the hold stands in its way."""
+    assert cli("rollback", "parcels", "--reason", "wrong on Mondays", "--by", "ada").returncode == 0
+    again, judgement = nights[3].run(evaluate)
+    assert judgement.summary["champion_version"] == 2
+    night = registered(again, 5)
+    held = deployed(night)
+    assert (held.status, champion(cli)) == ("skipped", 2)
+    assert "On hold since" in str(held.reason)
+    assert "kept v5" in cli("history", "parcels").stdout
+    assert cli("resume", "parcels", "--by", "grace").returncode == 0
+    promoted = deployed(night)
+    assert (promoted.status, champion(cli)) == ("succeeded", 5)
+    assert (last(nights[0].store).kind, last(nights[0].store).from_version) == ("promotion", 2)
+    assert Ledger(nights[0].store).hold() is None
+    assert "promoted v5" in cli("history", "parcels").stdout
+    assert cli(*printed(cli("rollback", "parcels"), "rollback")).returncode == 0
+    assert champion(cli) == 5
 
 
 def deployed(night: Night) -> StageResult:
@@ -171,6 +194,44 @@ def test_an_mlflow_without_the_version_is_not_said_to_have_its_alias(
     assert told["aliases"] == {"champion": None, "challenger": None, "previous": None}
     assert told["missing"] == {"champion": 2, "previous": 1}
     assert f"MLflow at {uri} has no v2 (alias champion), v1 (alias previous)" in done.stderr
+
+
+@pytest.fixture
+def silent(nights: list[Night]) -> Iterator[tuple[str, list[list[tuple[str, int | None]]]]]:
+    """A server that takes connections and never answers, and what the ledger said as each of them came."""
+    seen: list[list[tuple[str, int | None]]] = []
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def take() -> None:
+            with suppress(OSError):  # the test is over
+                while True:
+                    taken.append(server.accept()[0])
+                    seen.append(kinds(nights[0].store))
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", seen
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for connection in taken:
+        connection.close()
+
+
+def test_the_ledger_has_moved_before_an_mlflow_is_asked_that_never_answers(
+    cli: Cli,
+    nights: list[Night],
+    silent: tuple[str, list[list[tuple[str, int | None]]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uri, seen = silent
+    monkeypatch.setenv("NIGHTSHIFT_MLFLOW_URI", uri)
+    done = cli("rollback", "parcels")
+    assert (done.returncode, champion(cli)) == (0, 2)
+    assert "champion v3 -> v2" in done.stdout
+    assert f"MLflow's aliases are not moved yet: MLflow at {uri} could not" in done.stderr
+    assert seen
+    assert all(told[-1] == ("rollback", 2) for told in seen)
 
 
 @pytest.mark.parametrize(
