@@ -32,6 +32,7 @@ from tests.fakes.trained_night import Night, small_spec
 
 from nightshift import deploy, evaluate
 from nightshift.cli.main import main
+from nightshift.deploy import reconcile
 from nightshift.deploy import stage as deploy_stage
 from nightshift.ledger import Ledger
 from nightshift.stage import StageResult
@@ -341,6 +342,20 @@ def test_a_retired_version_never_serves_again(cli: Cli, nights: list[Night]) -> 
     assert "retirement of v1" in told
     assert "v3 stays" in told
     assert "cannot be undone" in cli("explain", "parcels", "--night", str(night_of(1))).stdout
+
+
+def test_a_model_whose_spec_is_gone_is_rolled_back_all_the_same(
+    cli: Cli, nights: list[Night], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (tmp_path / "dags" / "models").iterdir():
+        path.unlink()
+    assert cli("rollback", "parcels").returncode == 0
+    assert champion(cli) == 2
+    (tmp_path / "dags" / "models").rmdir()
+    assert cli("resume", "parcels").returncode == 0
+    assert cli("rollback", "parcel").returncode == 78
+    assert reconcile.main() != 0
+    assert "parcels" in json.loads(capsys.readouterr().out)["errors"]  # MLflow is down: it was asked
 
 
 def test_golden_rows_that_were_changed_stop_it(cli: Cli, nights: list[Night]) -> None:
