@@ -264,7 +264,7 @@ def test_an_altered_artifact_is_not_gone_back_to(cli: Cli, nights: list[Night]) 
     assert "v2 cannot be gone back to: " in told
     assert "has other bytes than were published" in told
     assert "Nothing was moved, and champion v3 stays." in told
-    assert "go back to another that was champion (v1): --to N; or restore the file from a backup" in told
+    assert "go back to another that was champion (v1): nightshift rollback MODEL --to N; or restore the file" in told
     assert "delete" not in told
     assert cli("rollback", "parcels", "--to", "1").returncode == 0
 
@@ -279,7 +279,7 @@ def test_a_version_without_a_manifest_is_not_gone_back_to(cli: Cli, nights: list
     told = " ".join(done.stderr.split())
     assert "v2 cannot be gone back to: " in told
     assert f"/{dataset}/{interval}/v000001.json is gone, the manifest of a version. Nothing was moved" in told
-    assert "(v1): --to N; or restore the file from a backup" in told
+    assert "(v1): nightshift rollback MODEL --to N; or restore the file" in told
     assert "delete" not in told
 
 
@@ -461,7 +461,7 @@ def test_a_retirement_does_not_rewrite_who_was_champion(cli: Cli, nights: list[N
 
 
 def test_a_refused_night_ships_by_a_waiver_and_says_so(cli: Cli, nights: list[Night]) -> None:
-    strict = replace(nights[3].plan, spec=small_spec(gates={**WIDE, "minimum": 0.999}))
+    strict = replace(nights[3].plan, run_id="manual__refused", spec=small_spec(gates={**WIDE, "minimum": 0.999}))
     night, store = replace(nights[3], plan=strict), nights[3].store
     refused, judgement = night.run(evaluate)
     assert judgement.status == "refused"
@@ -476,13 +476,20 @@ def test_a_refused_night_ships_by_a_waiver_and_says_so(cli: Cli, nights: list[Ni
     hint = unfit.stderr.partition("Hint: to take responsibility: nightshift ")[2].split(";")[0].split()
     assert hint[:6] == ["waive", "MODEL", "--night", str(night_of(4)), "--blessing", "quality"]
     assert cli("waive", "parcels", *words, "--reason", "a strike in the holdout").returncode == 0
-    shipped_, judgement = night.run(evaluate)
+    shipped_, judgement = replace(night, plan=replace(strict, run_id="manual__waived")).run(evaluate)
     assert (judgement.status, judgement.reused) == ("succeeded", False)
     result = deployed(registered(shipped_, 4))
     assert (result.status, champion(cli)) == ("succeeded", 4)
     assert last(store).blessings["quality"].verdict == "waived"
     waived = f"quality blessing: waived by ada, ledger entry 5, up to {last_day}, for floor: a strike in the holdout"
     assert waived in cli("explain", "parcels").stdout
+    refusal = json.loads(cli("explain", "parcels", "manual__refused", "--json").stdout)
+    # What the other run's same model was found fit to serve by is not this run's.
+    assert {kind: one["verdict"] for kind, one in refusal["blessings"].items()} == {
+        "data": "passed",
+        "quality": "failed",
+    }
+    assert "For this night stands a newer run: promoted, v4." in refusal["note"]
 
 
 def test_explain(cli: Cli, nights: list[Night]) -> None:

@@ -82,7 +82,7 @@ def _show(model: str, found: Explanation) -> None:
         _say("\n[bold]Ledger[/]")
     for entry in found.entries:
         what = entry.kind if entry.waiver is None else entry.waiver.told
-        _say(f"  {entry.sequence}. {entry.at} {escape(what)}, by {escape(entry.by)}: {escape(entry.reason)}")
+        _say(f"  {entry.sequence}. {entry.at} {escape(what)} by {escape(entry.by)}: {escape(entry.reason)}")
 
 
 def _say(text: str) -> None:

@@ -72,9 +72,10 @@ def waive(
         print_json({"entry": entry.to_dict()})
         return
     told = (
-        f"{', '.join(named)} of the {kind} blessing of {model}'s night {interval.night} may fail up to {last}, waived "
-        f"by {by}, ledger entry {entry.sequence}.\nIt counts when the night runs: nightshift run {model} --night "
-        f"{interval.night}, or clear it in Airflow. If another check fails then, it does not count."
+        f"In the {kind} blessing of {model}'s night {interval.night} may fail, up to {last}: {', '.join(named)}. "
+        f"Waived by {by}, ledger entry {entry.sequence}.\nIt counts when the night runs: "
+        f"nightshift run {model} --night {interval.night}, or clear it in Airflow. "
+        "If another check fails then, it does not count."
     )
     out().print(escape(told), soft_wrap=True)
 

@@ -167,7 +167,9 @@ def _elsewhere(ledger: Ledger, but: set[int], mend: str | None) -> str:
     entries = ledger.entries()
     ever = {champion.model_version for champion in reigns.champions(entries)}
     others = sorted(ever - but - reigns.retired(entries).keys())
-    ways = [f"go back to another that was champion ({listed(others)}): --to N"] if others else []
+    ways = (
+        [f"go back to another that was champion ({listed(others)}): nightshift rollback MODEL --to N"] if others else []
+    )
     return "; or ".join([*ways, *([mend] if mend else [])]) or "promote another version: see nightshift history"
 
 

@@ -106,7 +106,7 @@ class Waiver:
     def told(self) -> str:
         """What it waives, for a person."""
         checks = "every check" if self.checks is None else ", ".join(self.checks)
-        return f"waiver of {self.blessing} for {self.interval} up to {self.expires}: {checks}"
+        return f"waiver of {self.blessing} ({checks}) for {self.interval} up to {self.expires}"
 
     def to_dict(self) -> dict[str, Any]:
         told = {"interval": self.interval, "blessing": self.blessing, "expires": self.expires}

@@ -32,8 +32,7 @@ def verdicts(
         # What came after the data belongs to an older run.
         return {"data": blessings.read(store, unblessed)}
     carriers = {kind: stages[stage] for stage, kind in BLESSED_BY.items() if stage in stages}
-    train, infra = stages.get("train"), store.latest("infra", interval)
-    if infra is not None and train is not None and train.ref.same_content_as(infra.inputs.get("train")):
+    if (infra := _infra(store, interval, stages)) is not None:
         carriers["infra"] = infra
     found = {}
     for kind, manifest in carriers.items():
@@ -42,6 +41,20 @@ def verdicts(
         except NotBlessed:
             continue
     return found
+
+
+def _infra(store: Store, interval: str, stages: Mapping[str, Manifest]) -> Manifest | None:
+    """The newest infra blessing of what a run trained, as it was evaluated, or None."""
+    train, evaluate = stages.get("train"), stages.get("evaluate")
+    if train is None or evaluate is None:
+        return None
+    for number in reversed(store.versions("infra", interval)):
+        found = store.manifest("infra", interval, number)
+        if train.ref.same_content_as(found.inputs.get("train")) and evaluate.ref.same_content_as(
+            found.inputs.get("evaluate", evaluate.ref)
+        ):
+            return found
+    return None
 
 
 def names_of_failed(store: Store, interval: str, stages: Mapping[str, Manifest], kind: Kind) -> tuple[str, ...] | None:

@@ -25,12 +25,13 @@ def test_what_fails_now_is_waived_for_a_week(call: Call, nights_: list[Published
     done = call(*QUALITY, *REASON)
     assert done.code == 0, done.err
     assert (
-        f"as_told of the quality blessing of flight_delays's night 2013-06-28 may fail up to {in_days(7)}" in done.out
+        f"In the quality blessing of flight_delays's night 2013-06-28 may fail, up to {in_days(7)}: as_told."
+        in done.out
     )
     entry = Ledger(nights_[2].store).entries()[-1]
     assert entry.waiver == Waiver("2013-06-27", "quality", in_days(7), ("as_told",))
     assert (entry.by, entry.reason) == ("ada", "a strike in the holdout")
-    told = f"waiver of quality for 2013-06-27 up to {in_days(7)}: as_told"
+    told = f"waiver of quality (as_told) for 2013-06-27 up to {in_days(7)}"
     assert told in call("history", "flight_delays").out
     assert told in call("explain", "flight_delays").out
 
