@@ -171,6 +171,11 @@ class Blessing:
         return tuple(check for check in self.checks if not check.passed)
 
     @property
+    def names_of_failed(self) -> tuple[str, ...]:
+        """Names of the checks that do not hold, each once: what a waiver of them names."""
+        return tuple(dict.fromkeys(check.name for check in self.failed))
+
+    @property
     def digest(self) -> str:
         """sha256 of its canonical text."""
         return digest_of(self._body())

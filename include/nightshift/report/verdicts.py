@@ -69,7 +69,7 @@ def names_of_failed(store: Store, interval: str, stages: Mapping[str, Manifest],
     found = verdicts(store, interval, stages, unblessed).get(kind)
     if found is None:
         return None
-    names = tuple(dict.fromkeys(check.name for check in found.failed))
+    names = found.names_of_failed
     if kind == "data" and unblessed is not None and "validate" not in unblessed.inputs:
         raise NotBlessed(
             f"validate refused days of this night ({', '.join(names)}), which nobody can waive: nothing was written.",

@@ -14,6 +14,7 @@ from tests.fakes.published_night import PublishedNight, demo_spec, plan_of
 from nightshift.errors import StorageError, ValidationFailed
 from nightshift.report import render_run
 from nightshift.report.evidence import Evidence
+from nightshift.report.facts import facts
 from nightshift.report.nights import nights
 from nightshift.report.page import html
 
@@ -356,3 +357,10 @@ class TestMlflow:
         monkeypatch.setattr("nightshift.registry.mlflow_registry.Registry", away)
         assert "model v2 replaced v1" in rendered(night)
         assert "could not be logged to MLflow: MLflow does not answer" in caplog.text
+
+
+def test_waived_data_checks_stand_in_their_stage() -> None:
+    summary = {"train_rows": 10, "holdout_rows": 5, "blessing": "waived", "checks_failed": 2}
+    assert facts("preprocess", summary) == "10 to train on, 5 held out; waived: 2 failed checks"
+    named = {**summary, "checks_waived": ["leakage.temp", "overlap"]}
+    assert facts("preprocess", named) == "10 to train on, 5 held out; waived: leakage.temp, overlap"
