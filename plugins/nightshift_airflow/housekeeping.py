@@ -214,6 +214,8 @@ class ReconcileOperator(BaseOperator):
                 )
                 why = " (it had been moved by hand)" if alias in about["by_hand"] else ""
                 log.warning("%s: the alias %s was %s and is %s%s", model, alias, was, now, why)
+            for alias, version in about["missing"].items():
+                log.warning("%s: MLflow has no v%d; the alias %s is left as it is", model, version, alias)
         if told["errors"]:
             text = "\n".join(f"{model}: {error}" for model, error in told["errors"].items())
             if done.returncode == StorageError.exit_code:

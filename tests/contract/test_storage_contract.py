@@ -52,6 +52,17 @@ def test_what_is_not_there(store: Store) -> None:
     store.objects.delete_folder("no/such")
 
 
+def test_a_version_whose_manifest_is_gone_is_damage_that_no_other_try_mends(store: Store) -> None:
+    attempt = store.attempt("data", "2013-07-14")
+    attempt.put("a", b"1")
+    ref = attempt.publish(stage_key="k", code="c").ref
+    store.objects.delete(["data/2013-07-14/v000001.json"])
+    with pytest.raises(IntegrityError, match=r"data/2013-07-14/v000001\.json is gone") as caught:
+        store.resolve(ref)
+    assert not caught.value.retryable
+    assert caught.value.hint == "restore it from a backup, or from an older object version"
+
+
 def test_write_replaces_and_delete_deletes(store: Store) -> None:
     store.objects.write("a/one", b"1")
     store.objects.write("a/one", b"one")

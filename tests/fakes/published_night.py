@@ -227,8 +227,9 @@ class PublishedNight:
         return {"registration.json": b"{}"}, result, ("train", "evaluate", "preprocess")
 
     def _deploy(self, champion: int | None) -> Any:
-        skipped = {"status": "skipped", "reason": self.reason, "champion_version": champion}
-        promoted = {"ledger_sequence": self.version, "champion_version": self.version}
+        entry = len(Ledger(self.store).entries()) + 1
+        skipped = {"status": "skipped", "reason": self.reason, "champion_version": champion, "ledger_sequence": entry}
+        promoted = {"ledger_sequence": entry, "champion_version": self.version}
         return {"deployment.json": b"{}"}, skipped if self.reason else promoted, ("train", "evaluate", "register")
 
     def _blessing(self, kind: Kind) -> dict[str, bytes]:
@@ -239,12 +240,12 @@ class PublishedNight:
         ledger = Ledger(self.store)
         candidate = Candidate(self.version, self.digest, self.plan.interval, self._ref("train"), "run")
         if self.reason:
-            ledger.refuse(candidate, reason=self.reason, by="test", run_key=f"run-{self.version}")
+            ledger.refuse(candidate, reason=self.reason, by=self.plan.run_id, run_key=f"run-{self.version}")
         else:
             train = {"train": self._ref("train")}
             infra = self._put("infra", self.plan.interval.key, self._blessing("infra"), {"verdict": "passed"}, train)
             blessed = Blessed.collect(self.store, candidate, quality=self._ref("evaluate"), infra=infra.ref)
-            entry = ledger.promote(blessed, reason="better", by="test", run_key=f"run-{self.version}")
+            entry = ledger.promote(blessed, reason="better", by=self.plan.run_id, run_key=f"run-{self.version}")
             assert isinstance(entry, Entry), entry
 
 

@@ -33,8 +33,9 @@ class NoAliases:
     def read(self) -> Applied:
         return Applied({}, None)
 
-    def apply(self, roles: Mapping[str, int | None], *, sequence: int) -> None:
+    def apply(self, roles: Mapping[str, int | None], *, sequence: int) -> tuple[str, ...]:
         del roles, sequence
+        return ()
 
 
 def night_of(number: int) -> date:

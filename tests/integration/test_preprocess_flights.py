@@ -138,9 +138,10 @@ def test_a_leaked_label_fails_the_night_at_preprocess_until_a_person_waives_it(
     ]  # fmt: skip
     assert store.versions("preprocess", plan.interval.key) == before
 
-    waiver = Waiver(plan.interval.key, "data", "2999-12-31")
+    waiver = Waiver(plan.interval.key, "data", "2999-12-31", ("leakage.taxi_score",))
     Ledger(store).waive(waiver, reason="the column is about to be dropped", by="ana@example.com")
     waived = preprocess(leaking(plan), StageIO(store, upstream, tmp_path))  # type: ignore[arg-type]
     assert (waived.summary["blessing"], waived.summary["checks_failed"]) == ("waived", 1)
+    assert waived.summary["checks_waived"] == ["leakage.taxi_score"]
     published = store.resolve(waived.ref)  # type: ignore[arg-type]
     assert blessings.read(store, published).waived_by.by == "ana@example.com"  # type: ignore[union-attr]

@@ -21,7 +21,7 @@ from nightshift.ledger import Ledger
 from nightshift.model.session import Scorer
 from nightshift.register import parity_gate
 from nightshift.registry.aliases import Aliases, Applied
-from nightshift.registry.mlflow_registry import Registry, initialise, open_client, shown
+from nightshift.registry.mlflow_registry import Registry, initialise, open_client, shortened, shown
 from nightshift.stage import StageResult
 
 pytestmark = pytest.mark.filterwarnings(
@@ -320,7 +320,7 @@ def test_roles_are_aliases_that_can_be_set_again(tmp_path: Path, uri: str, caplo
     registry.apply({"champion": 1, "challenger": None}, sequence=4)
     assert registry.read() == Applied({"champion": 1}, 4)
 
-    registry.apply({"champion": 1, "previous": 7}, sequence=5)
+    assert registry.apply({"champion": 1, "previous": 7}, sequence=5) == ("previous",)
     assert registry.read() == Applied({"champion": 1}, 4)
     assert "test-parcels has no v7" in caplog.text
 
@@ -369,7 +369,32 @@ def test_a_server_that_is_down_is_a_retryable_error_without_its_password(
         Registry("http://user:hunter2@127.0.0.1:9", "parcels").find("key")
     assert caught.value.retryable
     assert "hunter2" not in str(caught.value)
+    assert caught.value.message.endswith(
+        "could not search parcels: Failed to establish a new connection: [Errno 111] Connection refused"
+    )
     assert "NIGHTSHIFT_MLFLOW_URI" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("said", "short"),
+    [
+        (
+            "API request to http://x:1/get failed with exception HTTPConnectionPool(host='x', port=1): Max retries exceeded "
+            "with url: /get (Caused by NameResolutionError(\"HTTPConnection(host='x', port=1): Failed to resolve 'x' "
+            '([Errno -2] Name or service not known)"))',
+            "Failed to resolve 'x' ([Errno -2] Name or service not known)",
+        ),
+        (
+            "HTTPConnectionPool(host='x', port=1): Max retries exceeded with url: /get (Caused by "
+            "ReadTimeoutError(\"HTTPConnectionPool(host='x', port=1): Read timed out. (read timeout=3)\"))",
+            "Read timed out. (read timeout=3)",
+        ),
+        ("RESOURCE_DOES_NOT_EXIST: no such run", "RESOURCE_DOES_NOT_EXIST: no such run"),
+        ("word " * 100, "word " * 59 + "…"),
+    ],
+)
+def test_what_mlflow_says_is_told_by_its_cause_and_in_whole_words(said: str, short: str) -> None:
+    assert shortened(said) == short
 
 
 @pytest.mark.parametrize(

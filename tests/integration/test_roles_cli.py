@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 import pytest
+from tests.fakes.mlflow_database import mlflow_uri
 from tests.fakes.shipped_nights import (
     WIDE,
     NoAliases,
@@ -28,6 +32,7 @@ from tests.fakes.trained_night import Night, small_spec
 
 from nightshift import deploy, evaluate
 from nightshift.cli.main import main
+from nightshift.deploy import reconcile
 from nightshift.deploy import stage as deploy_stage
 from nightshift.ledger import Ledger, reigns
 from nightshift.stage import StageResult
@@ -77,6 +82,26 @@ def cli(
     return run
 
 
+def test_after_a_rollback_a_night_is_promoted_only_once_somebody_has_resumed(cli: Cli, nights: list[Night]) -> None:
+    """Judged against the champion that the rollback brought: only the hold stands in its way."""
+    assert cli("rollback", "parcels", "--reason", "wrong on Mondays", "--by", "ada").returncode == 0
+    again, judgement = nights[3].run(evaluate)
+    assert judgement.summary["champion_version"] == 2
+    night = registered(again, 5)
+    held = deployed(night)
+    assert (held.status, champion(cli)) == ("skipped", 2)
+    assert "On hold since" in str(held.reason)
+    assert "kept v5" in cli("history", "parcels").stdout
+    assert cli("resume", "parcels", "--by", "grace").returncode == 0
+    promoted = deployed(night)
+    assert (promoted.status, champion(cli)) == ("succeeded", 5)
+    assert (last(nights[0].store).kind, last(nights[0].store).from_version) == ("promotion", 2)
+    assert Ledger(nights[0].store).hold() is None
+    assert "promoted v5" in cli("history", "parcels").stdout
+    assert cli(*printed(cli("rollback", "parcels"), "rollback")).returncode == 0
+    assert champion(cli) == 5
+
+
 def deployed(night: Night) -> StageResult:
     """Deploy, without MLflow."""
     with patch.object(deploy_stage, "Aliases", lambda uri, model: NoAliases()):
@@ -117,6 +142,31 @@ def test_the_whole_story(cli: Cli, nights: list[Night]) -> None:
     assert fresh.io.upstream["evaluate"] != nights[3].io.upstream["evaluate"]
 
 
+def printed(called: Called, command: str) -> list[str]:
+    """The command that an answer ends with, as words for ``cli``."""
+    assert called.returncode == 0, called.stderr
+    (line,) = (line for line in called.stdout.splitlines() if f"nightshift {command}" in line)
+    return line.rpartition("nightshift ")[2].split()
+
+
+def test_what_is_printed_to_undo_a_move_undoes_it(cli: Cli, nights: list[Night]) -> None:
+    """Back, undone, and undone again: a rollback forward is undone by one as well."""
+    undo = ["rollback", "parcels"]
+    for after in (2, 3, 2, 3):
+        undo = printed(cli(*undo), "rollback")
+        assert champion(cli) == after
+
+
+def test_the_first_champion_by_hand_has_nothing_to_go_back_to(cli: Cli, nights: list[Night], tmp_path: Path) -> None:
+    for path in (tmp_path / "store" / "test" / "parcels" / "ledger").iterdir():
+        path.unlink()
+    done = cli("promote", "parcels", "--version", "4")
+    assert done.returncode == 0, done.stderr
+    assert "There is no champion before it to go back to" in done.stdout
+    assert cli(*printed(done, "hold")).returncode == 0
+    assert Ledger(nights[0].store).hold() is not None
+
+
 def test_back_and_back_again_and_never_to_what_was_left(cli: Cli, nights: list[Night]) -> None:
     assert cli("rollback", "parcels").returncode == 0
     assert cli("rollback", "parcels").returncode == 0
@@ -125,6 +175,64 @@ def test_back_and_back_again_and_never_to_what_was_left(cli: Cli, nights: list[N
     assert "v1 has no predecessor: nothing was moved" in third.stderr
     assert cli("rollback", "parcels", "--to", "v3").returncode == 0
     assert champion(cli) == 3
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy is deprecated", "ignore::DeprecationWarning:mlflow.*"
+)
+def test_an_mlflow_without_the_version_is_not_said_to_have_its_alias(
+    cli: Cli,
+    nights: list[Night],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uri = mlflow_uri(tmp_path_factory, tmp_path)
+    monkeypatch.setenv("NIGHTSHIFT_MLFLOW_URI", uri)
+    done = cli("rollback", "parcels", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["mlflow"]
+    assert told["aliases"] == {"champion": None, "challenger": None, "previous": None}
+    assert told["missing"] == {"champion": 2, "previous": 1}
+    assert f"MLflow at {uri} has no v2 (alias champion), v1 (alias previous)" in done.stderr
+
+
+@pytest.fixture
+def silent(nights: list[Night]) -> Iterator[tuple[str, list[list[tuple[str, int | None]]]]]:
+    """A server that takes connections and never answers, and what the ledger said as each of them came."""
+    seen: list[list[tuple[str, int | None]]] = []
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def take() -> None:
+            with suppress(OSError):  # the test is over
+                while True:
+                    taken.append(server.accept()[0])
+                    seen.append(kinds(nights[0].store))
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", seen
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for connection in taken:
+        connection.close()
+
+
+def test_the_ledger_has_moved_before_an_mlflow_is_asked_that_never_answers(
+    cli: Cli,
+    nights: list[Night],
+    silent: tuple[str, list[list[tuple[str, int | None]]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uri, seen = silent
+    monkeypatch.setenv("NIGHTSHIFT_MLFLOW_URI", uri)
+    done = cli("rollback", "parcels")
+    assert (done.returncode, champion(cli)) == (0, 2)
+    assert "champion v3 -> v2" in done.stdout
+    assert f"MLflow's aliases are not moved yet: MLflow at {uri} could not" in done.stderr
+    assert seen
+    assert all(told[-1] == ("rollback", 2) for told in seen)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +260,27 @@ def test_an_altered_artifact_is_not_gone_back_to(cli: Cli, nights: list[Night]) 
     path.write_bytes(data)
     done = cli("rollback", "parcels")
     assert (done.returncode, len(kinds(night.store))) == (67, 3)
-    assert "has other bytes than were published" in done.stderr
+    told = " ".join(done.stderr.split())
+    assert "v2 cannot be gone back to: " in told
+    assert "has other bytes than were published" in told
+    assert "Nothing was moved, and champion v3 stays." in told
+    assert "go back to another that was champion (v1): nightshift rollback MODEL --to N; or restore the file" in told
+    assert "delete" not in told
     assert cli("rollback", "parcels", "--to", "1").returncode == 0
+
+
+@pytest.mark.parametrize("dataset", ["train", "preprocess", "evaluate", "infra"])
+def test_a_version_without_a_manifest_is_not_gone_back_to(cli: Cli, nights: list[Night], dataset: str) -> None:
+    store, interval = nights[1].store, nights[1].plan.interval.key
+    path = store.objects.local_path(f"{dataset}/{interval}/v000001.json")
+    path.unlink()
+    done = cli("rollback", "parcels")
+    assert (done.returncode, len(kinds(store))) == (67, 3)
+    told = " ".join(done.stderr.split())
+    assert "v2 cannot be gone back to: " in told
+    assert f"/{dataset}/{interval}/v000001.json is gone, the manifest of a version. Nothing was moved" in told
+    assert "(v1): nightshift rollback MODEL --to N; or restore the file" in told
+    assert "delete" not in told
 
 
 def test_an_altered_artifact_is_not_promoted_by_hand(cli: Cli, nights: list[Night]) -> None:
@@ -217,6 +344,20 @@ def test_a_retired_version_never_serves_again(cli: Cli, nights: list[Night]) -> 
     assert "cannot be undone" in cli("explain", "parcels", "--night", str(night_of(1))).stdout
 
 
+def test_a_model_whose_spec_is_gone_is_rolled_back_all_the_same(
+    cli: Cli, nights: list[Night], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (tmp_path / "dags" / "models").iterdir():
+        path.unlink()
+    assert cli("rollback", "parcels").returncode == 0
+    assert champion(cli) == 2
+    (tmp_path / "dags" / "models").rmdir()
+    assert cli("resume", "parcels").returncode == 0
+    assert cli("rollback", "parcel").returncode == 78
+    assert reconcile.main() != 0
+    assert "parcels" in json.loads(capsys.readouterr().out)["errors"]  # MLflow is down: it was asked
+
+
 def test_golden_rows_that_were_changed_stop_it(cli: Cli, nights: list[Night]) -> None:
     mine, theirs = (
         night.store.objects.local_path(f"{night.io.given('evaluate').folder}/golden/part-00000.parquet")
@@ -249,7 +390,9 @@ def test_a_version_of_an_old_ledger_has_no_blessings_and_is_not_gone_back_to(cli
     assert Ledger(store).entries() == entries
     done = cli("rollback", "parcels")
     assert (done.returncode, len(kinds(store))) == (66, 3)
-    assert "v2 was promoted without its data, quality, infra blessing" in " ".join(done.stderr.split())
+    assert "v2 cannot be gone back to: it was promoted without its data, quality, infra blessing" in " ".join(
+        done.stderr.split()
+    )
 
 
 def test_by_hand_what_a_hold_kept_back(cli: Cli, nights: list[Night]) -> None:
@@ -300,29 +443,25 @@ def test_champions_of_other_times(cli: Cli, nights: list[Night]) -> None:
     before = cli("champion", "parcels", "--at", "2001-01-01")
     assert before.returncode == 66
     assert "parcels had no champion at 2001-01-01" in before.stderr
+    assert "nightshift champion parcels --interval 2001-01-01" in before.stderr
     assert cli("champion", "parcels", "--at", "yesterday").returncode == 2
     assert cli("champion", "parcels", "--at", "2001-01-01", "--interval", days[0]).returncode == 2
 
 
-def test_a_waiver_has_a_name_a_reason_and_a_last_day(cli: Cli, nights: list[Night]) -> None:
-    store, night = nights[0].store, str(night_of(4))
-    words = ["waive", "parcels", "--night", night, "--blessing", "quality", "--by", "ada"]
-    assert cli(*words, "--expires", "2001-01-01", "--reason", "x").returncode == 2
-    assert cli(*words, "--expires", "2999-01-01", "--reason", " ").returncode == 2
-    assert cli(*words, "--expires", "2999-01-01").returncode == 2
-    assert cli(*words[:5], "infra", "--expires", "2999-01-01", "--reason", "x").returncode == 2
-    assert len(kinds(store)) == 3
-    done = cli(*words, "--expires", "2999-01-01", "--reason", "the holdout had a strike in it")
-    assert done.returncode == 0, done.stderr
-    found = Ledger(store).waiver("quality", nights[3].plan.interval)
-    assert found is not None
-    assert (found.entry, found.by, found.expires) == (4, "ada", "2999-01-01")
-    assert Ledger(store).waiver("data", nights[3].plan.interval) is None
-    assert Ledger(store).waiver("quality", nights[2].plan.interval) is None
+def test_a_retirement_does_not_rewrite_who_was_champion(cli: Cli, nights: list[Night]) -> None:
+    day = str(nights[0].plan.interval.start.date())
+    assert champion(cli, "--interval", day) == 1
+    assert cli("retire", "parcels", "1", "--reason", "it leaks", "--by", "ada").returncode == 0
+    assert champion(cli, "--interval", day) == 1
+    told = cli("champion", "parcels", "--interval", day).stdout
+    assert "It is not the champion now." in told
+    assert "by ada: it leaks" in told
+    digest = nights[1].io.given("train").file("graph.onnx").sha256
+    assert reigns.opponent(Ledger(nights[0].store).entries(), nights[1].plan.interval, digest) is None
 
 
 def test_a_refused_night_ships_by_a_waiver_and_says_so(cli: Cli, nights: list[Night]) -> None:
-    strict = replace(nights[3].plan, spec=small_spec(gates={**WIDE, "minimum": 0.999}))
+    strict = replace(nights[3].plan, run_id="manual__refused", spec=small_spec(gates={**WIDE, "minimum": 0.999}))
     night, store = replace(nights[3], plan=strict), nights[3].store
     refused, judgement = night.run(evaluate)
     assert judgement.status == "refused"
@@ -332,16 +471,25 @@ def test_a_refused_night_ships_by_a_waiver_and_says_so(cli: Cli, nights: list[Ni
     assert (unfit.returncode, champion(cli)) == (66, 3)
     assert "the quality blessing of v4 failed" in unfit.stderr
 
-    words = ["--night", str(night_of(4)), "--blessing", "quality", "--expires", "2999-01-01", "--by", "ada"]
+    last_day = str(datetime.now(UTC).date() + timedelta(days=30))
+    words = ["--night", str(night_of(4)), "--blessing", "quality", "--expires", last_day, "--by", "ada"]
+    hint = unfit.stderr.partition("Hint: to take responsibility: nightshift ")[2].split(";")[0].split()
+    assert hint[:6] == ["waive", "MODEL", "--night", str(night_of(4)), "--blessing", "quality"]
     assert cli("waive", "parcels", *words, "--reason", "a strike in the holdout").returncode == 0
-    shipped_, judgement = night.run(evaluate)
+    shipped_, judgement = replace(night, plan=replace(strict, run_id="manual__waived")).run(evaluate)
     assert (judgement.status, judgement.reused) == ("succeeded", False)
     result = deployed(registered(shipped_, 4))
     assert (result.status, champion(cli)) == ("succeeded", 4)
     assert last(store).blessings["quality"].verdict == "waived"
-    assert (
-        "quality blessing: waived by ada up to 2999-01-01: a strike in the holdout" in cli("explain", "parcels").stdout
-    )
+    waived = f"quality blessing: waived by ada, ledger entry 5, up to {last_day}, for floor: a strike in the holdout"
+    assert waived in cli("explain", "parcels").stdout
+    refusal = json.loads(cli("explain", "parcels", "manual__refused", "--json").stdout)
+    # What the other run's same model was found fit to serve by is not this run's.
+    assert {kind: one["verdict"] for kind, one in refusal["blessings"].items()} == {
+        "data": "passed",
+        "quality": "failed",
+    }
+    assert "For this night stands a newer run: promoted, v4." in refusal["note"]
 
 
 def test_explain(cli: Cli, nights: list[Night]) -> None:

@@ -67,18 +67,31 @@ def champion(*, model: str, moment: datetime | None, day: date | None, as_json: 
     ledger = Ledger(store_of(Settings.from_environment(), model))
     entries = ledger.entries()
     if day is not None:
-        found, when = reigns.opponent(entries, Interval.of_day(day), None), f"for data up to {day}"
+        found = reigns.opponent(entries, Interval.of_day(day), None, with_retired=True)
+        when = f"for data up to {day}"
     elif moment is not None:
         found, when = reigns.champion_at(entries, moment), f"at {moment.isoformat(timespec='seconds')}"
     else:
         found, when = ledger.champion(), "yet"
     if found is None:
-        raise ModelError(f"{model} had no champion {when}." if when != "yet" else f"{model} has no champion yet.")
+        raise _nobody(model, entries, moment, when)
     told = _told(entries, found)
     if as_json:
         print_json(told)
     else:
         _show(told)
+
+
+def _nobody(model: str, entries: Sequence[Entry], moment: datetime | None, when: str) -> ModelError:
+    if when == "yet":
+        return ModelError(f"{model} has no champion yet.")
+    from nightshift.ledger import reigns
+
+    line = reigns.champions(entries)
+    hint = f"its first one came at {line[0].promoted_at}, by the clock" if moment is not None and line else None
+    if hint is not None and moment is not None:
+        hint += f"; for the champion of a day of data: nightshift champion {model} --interval {moment.date()}"
+    return ModelError(f"{model} had no champion {when}.", hint=hint)
 
 
 def _told(entries: Sequence[Entry], found: Champion) -> dict[str, Any]:

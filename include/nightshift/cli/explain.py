@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
@@ -65,7 +66,7 @@ def _show(model: str, found: Explanation) -> None:
     night = found.night
     version = "" if night.model_version is None else f", v{night.model_version}"
     _say(f"[bold]{escape(model)}, night {night.night}[/]: {night.verdict}{version}")
-    for line in (night.reason, found.undo):
+    for line in (found.note, night.reason, found.undo):
         if line:
             _say(escape(line))
     if found.run_id:
@@ -80,7 +81,8 @@ def _show(model: str, found: Explanation) -> None:
     if found.entries:
         _say("\n[bold]Ledger[/]")
     for entry in found.entries:
-        _say(f"  {entry.sequence}. {entry.at} {entry.kind} by {escape(entry.by)}: {escape(entry.reason)}")
+        what = entry.kind if entry.waiver is None else entry.waiver.told
+        _say(f"  {entry.sequence}. {entry.at} {escape(what)} by {escape(entry.by)}: {escape(entry.reason)}")
 
 
 def _say(text: str) -> None:
@@ -90,7 +92,7 @@ def _say(text: str) -> None:
 def _show_blessings(found: Explanation) -> None:
     for kind, blessing in found.blessings.items():
         waived = blessing["waived_by"]
-        by = f" by {waived['by']} up to {waived['expires']}: {waived['reason']}" if waived else ""
+        by = f" by {waived['by']}, {_waived(waived)}: {waived['reason']}" if waived else ""
         _say(f"\n[bold]{kind} blessing[/]: {blessing['verdict']}{escape(by)}")
         for check in sorted(blessing["checks"], key=lambda check: bool(check["passed"])):
             mark = MARKS["ok" if check["passed"] else "error"]
@@ -98,6 +100,11 @@ def _show_blessings(found: Explanation) -> None:
     missing = [kind for kind in KINDS if kind not in found.blessings]
     if missing:
         _say(f"\nNot judged: {', '.join(missing)}.")
+
+
+def _waived(by: Mapping[str, Any]) -> str:
+    checks = "every check" if by["checks"] is None else ", ".join(by["checks"])
+    return f"ledger entry {by['entry']}, up to {by['expires']}, for {checks}"
 
 
 def _show_lineage(found: Explanation) -> None:

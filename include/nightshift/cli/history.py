@@ -85,12 +85,12 @@ def _moves(entries: Sequence[Entry]) -> Table:
         moved = " -> ".join(names) if names[0] != names[1] else f"{names[0]} stays"
         what: str = entry.kind
         if entry.waiver is not None:
-            what = f"waiver of {entry.waiver.blessing} for {entry.waiver.interval} up to {entry.waiver.expires}"
+            what = entry.waiver.told
         elif entry.kind == "refusal":
             what = f"refusal of v{entry.about.model_version}"
         elif entry.kind == "retirement":
             what = f"retirement of v{entry.about.model_version}"
-        made.add_row(str(entry.sequence), entry.at, what, moved, escape(entry.by), escape(entry.reason))
+        made.add_row(str(entry.sequence), entry.at, escape(what), moved, escape(entry.by), escape(entry.reason))
     return made
 
 

@@ -49,8 +49,27 @@ def load(settings: Settings, model: str) -> ModelSpec:
 
 
 def store_of(settings: Settings, model: str) -> Store:
-    """A model's area in storage."""
+    """A model's area in storage, by its spec; a model whose spec is gone is known by its ledger.
+
+    Raises:
+        SpecError: There is neither.
+        SettingsError: There is no folder of specs, and no ledger.
+    """
     from nightshift.storage import Store
 
-    require_name(settings, model)
+    try:
+        require_name(settings, model)
+    except (SpecError, SettingsError):
+        if not _has_ledger(settings, model):
+            raise
     return Store.open(settings.storage, env=settings.env, model=model)
+
+
+def _has_ledger(settings: Settings, model: str) -> bool:
+    from nightshift.errors import StorageError
+    from nightshift.ledger.areas import models_with_ledger
+
+    try:
+        return model in models_with_ledger(settings.storage, env=settings.env)
+    except StorageError:
+        return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -41,10 +41,28 @@ def user() -> str:
         return f"uid {os.getuid()}"
 
 
-def signed(command: Command) -> Command:
-    """Give a command the option ``--by``."""
-    option = click.option("--by", default=user, show_default="you", help="Who does it, for the ledger.")
-    return option(command)
+def signed(why: str, *, usually: str | None = None) -> Callable[[Command], Command]:
+    """Give a command the options ``--reason`` and ``--by``; what stands in the ledger for ever says something.
+
+    Args:
+        why: Help for the reason.
+        usually: The reason of who gives none; without it a reason is required.
+    """
+    wanted: dict[str, Any] = {"required": True} if usually is None else {"default": usually, "show_default": True}
+
+    def sign(command: Command) -> Command:
+        by = click.option("--by", default=user, show_default="you", help="Who does it, for the ledger.", callback=_said)
+        reason = click.option("--reason", help=why, callback=_said, **wanted)
+        return reason(by(command))
+
+    return sign
+
+
+def _said(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    text = value.strip()
+    if not text:
+        raise click.BadParameter("it is empty; the ledger keeps who did what, and why", ctx=ctx, param=param)
+    return text
 
 
 def load_mlflow_meanwhile() -> None:
@@ -59,7 +77,7 @@ def mirror(settings: Settings, model: str, ledger: Ledger) -> dict[str, Any]:
     """Make MLflow's aliases say what the ledger says; MLflow being away is said, and no error.
 
     Returns:
-        ``aliases``, ``by_hand`` and ``retired`` as they came out, or ``error``.
+        ``aliases``, ``by_hand``, ``retired`` and ``missing`` as they came out, or ``error``.
 
     Raises:
         IntegrityError: The ledger is damaged.
@@ -68,6 +86,7 @@ def mirror(settings: Settings, model: str, ledger: Ledger) -> dict[str, Any]:
     from nightshift.deploy.roles import apply_roles
     from nightshift.registry import registered_name
     from nightshift.registry.aliases import Aliases
+    from nightshift.registry.mlflow_registry import shown
 
     try:
         keeper = Aliases(settings.mlflow_uri, registered_name(env=settings.env, model=model))
@@ -84,4 +103,12 @@ def mirror(settings: Settings, model: str, ledger: Ledger) -> dict[str, Any]:
     for alias in found.by_hand:
         where = "removed" if found.before[alias] is None else f"moved to v{found.before[alias]}"
         err().print(f"[yellow]The alias {alias} had been {where} by hand;[/] the ledger's word holds again.")
-    return {"aliases": dict(found.aliases), "by_hand": list(found.by_hand), "retired": list(found.retired)}
+    if found.missing:
+        listed = ", ".join(f"v{version} (alias {alias})" for alias, version in found.missing.items())
+        err().print(
+            f"[yellow]MLflow at {escape(shown(settings.mlflow_uri))} has no {escape(listed)},[/] so that is left as it "
+            "is there.\nIf it is not the MLflow of this model, see NIGHTSHIFT_MLFLOW_URI. The ledger is what counts.",
+            soft_wrap=True,
+        )
+    told = {"aliases": found.aliases, "by_hand": found.by_hand, "retired": found.retired, "missing": found.missing}
+    return {name: dict(value) if isinstance(value, Mapping) else list(value) for name, value in told.items()}

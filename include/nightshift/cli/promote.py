@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.option("--version", "number", required=True, type=VersionNumber(), help="The version, as in nightshift history.")
-@click.option("--reason", default="promoted by hand", show_default=True, help="Why, for the ledger.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would happen; move nothing.")
-@signed
+@signed("Why, for the ledger.", usually="promoted by hand")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def promote(*, model: str, number: int, reason: str, dry_run: bool, by: str, as_json: bool) -> None:
     """Make a version of MODEL the champion.
@@ -35,6 +34,7 @@ def promote(*, model: str, number: int, reason: str, dry_run: bool, by: str, as_
     """
     from nightshift.deploy import by_hand
     from nightshift.ledger import Ledger
+    from nightshift.report.undo import way_back
 
     settings = Settings.from_environment()
     spec = load(settings, model)
@@ -53,6 +53,7 @@ def promote(*, model: str, number: int, reason: str, dry_run: bool, by: str, as_
         )
     told |= {"dry_run": dry_run, "golden_rows": check.rows, "entry": entry.to_dict() if entry else None}
     if entry is not None:
+        told["undo"] = way_back(ledger.entries(), model)
         told["mlflow"] = mirror(settings, model, ledger)
     if as_json:
         print_json(told)
@@ -91,6 +92,6 @@ def _show(model: str, told: dict[str, Any]) -> None:
     if entry is None:
         lines.append("Nothing was moved: this was a dry run.")
     else:
-        lines.append(f"Ledger entry {entry['sequence']}. To undo: nightshift rollback {model}")
+        lines.append(f"Ledger entry {entry['sequence']}. {told['undo']}")
     for line in lines:
         out().print(escape(line), soft_wrap=True)

@@ -13,29 +13,31 @@ from nightshift.settings import Settings
 
 @click.command()
 @click.argument("model")
-@click.option("--reason", required=True, help="Why, for the ledger and for every night that is not promoted.")
-@signed
+@signed("Why, for the ledger and for every night that is not promoted.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def hold(*, model: str, reason: str, by: str, as_json: bool) -> None:
     """Stop the automatic promotion of MODEL: nights go on, but the champion stays until nightshift resume."""
     from nightshift.ledger import Ledger
 
     ledger = Ledger(store_of(Settings.from_environment(), model))
+    before = len(ledger.entries())
     entry = ledger.put_on_hold(reason=reason, by=by)
+    already = entry.sequence <= before
     if as_json:
-        print_json({"entry": entry.to_dict()})
+        print_json({"entry": entry.to_dict(), "already": already})
         return
-    out().print(
-        f"{escape(model)} is on hold since {entry.at} by {escape(entry.by)} ({entry.kind}, ledger entry "
-        f"{entry.sequence}): {escape(entry.reason)}",
-        soft_wrap=True,
+    told = (
+        f"{model} is on hold{' already' if already else ''}, since {entry.at} by {entry.by} "
+        f"({entry.kind}, ledger entry {entry.sequence}): {entry.reason}"
     )
+    if already:
+        told += "\nNothing was written, so your name and reason are not in the ledger."
+    out().print(escape(told), soft_wrap=True)
 
 
 @click.command()
 @click.argument("model")
-@click.option("--reason", default="released by hand", show_default=True, help="Why, for the ledger.")
-@signed
+@signed("Why, for the ledger.", usually="released by hand")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def resume(*, model: str, reason: str, by: str, as_json: bool) -> None:
     """Let nights of MODEL promote again, after a rollback or a hold."""

@@ -14,8 +14,7 @@ from nightshift.settings import Settings
 @click.command()
 @click.argument("model")
 @click.argument("version", type=VersionNumber())
-@click.option("--reason", required=True, help="Why it must never serve again, for the ledger.")
-@signed
+@signed("Why it must never serve again, for the ledger.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def retire(*, model: str, version: int, reason: str, by: str, as_json: bool) -> None:
     """Retire VERSION of MODEL for good: it can neither be promoted nor rolled back to any more.
@@ -28,8 +27,6 @@ def retire(*, model: str, version: int, reason: str, by: str, as_json: bool) -> 
     from nightshift.ledger import Ledger
 
     settings = Settings.from_environment()
-    if not reason.strip():
-        raise click.BadParameter("a retirement says why", param_hint="--reason")
     ledger = Ledger(store_of(settings, model))
     before = len(ledger.entries())
     entry = retired(ledger, version, reason=reason, by=by)

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.option("--to", type=VersionNumber(), help="A version that was champion once; default: the one before.")
-@click.option("--reason", default="rolled back by hand", show_default=True, help="Why, for the ledger.")
-@signed
+@signed("Why, for the ledger.", usually="rolled back by hand")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def rollback(*, model: str, to: int | None, reason: str, by: str, as_json: bool) -> None:
     """Make an earlier champion of MODEL the champion again, and hold automatic promotion.
@@ -54,6 +53,6 @@ def _tell(model: str, entry: Entry, check: InfraCheck) -> None:
         f"{escape(model)}: champion v{entry.from_version} -> [bold]v{entry.to_version}[/], ledger entry "
         f"{entry.sequence}; a fresh process reproduced its {check.rows} golden rows.\n"
         f"Automatic promotion is on hold. When nights may promote again: nightshift resume {escape(model)}\n"
-        f"To undo: nightshift promote {escape(model)} --version {entry.from_version}",
+        f"To undo: nightshift rollback {escape(model)} --to {entry.from_version}",
         soft_wrap=True,
     )

@@ -117,18 +117,16 @@ def require_fit(store: Store, entry: Entry, scratch: Path) -> InfraCheck:
         InfraCheckFailed: It does not load, or scores otherwise.
         StorageError: The store failed.
     """
-    version = f"v{entry.about.model_version}"
     missing = [kind for kind in KINDS if kind not in entry.blessings]
     if missing:
         raise NotBlessed(
-            f"{version} was promoted without its {listed(missing)} blessing (ledger entry {entry.sequence}): "
-            "nothing was moved.",
+            f"it was promoted without its {listed(missing)} blessing (ledger entry {entry.sequence}).",
             hint="run its night again, which makes a version with blessings, or choose another version",
         )
     for kind, stamp in entry.blessings.items():
         if blessings.read(store, store.resolve(stamp.ref)).digest != stamp.digest:
             raise IntegrityError(
-                f"the {kind} blessing of {version} in {stamp.ref} is not the one it was promoted with."
+                f"its {kind} blessing in {stamp.ref} is not the one it was promoted with.", hint=blessings.RESTORE
             )
     bounds = bounds_of(store.resolve(entry.blessings["infra"].ref))
     target = target_of(bounds.target)
@@ -146,13 +144,33 @@ def roll_back(ledger: Ledger, *, to: int | None, reason: str, by: str, scratch: 
 
     Raises:
         ModelError: As for ``target_of_rollback`` and ``require_fit``; nothing was moved.
-        IntegrityError: The ledger, a blessing or the model is damaged; nothing was moved.
+        IntegrityError: The ledger, a blessing or the model is damaged or gone; nothing was moved.
         Overtaken: Somebody else moved the champion meanwhile.
         StorageError: The store failed.
     """
     current, target = target_of_rollback(ledger, to)
-    check = require_fit(ledger.store, ledger.entries()[target.sequence - 1], scratch)
+    try:
+        check = require_fit(ledger.store, ledger.entries()[target.sequence - 1], scratch)
+    except (IntegrityError, ModelError) as error:
+        # The ledger names what is damaged: deleting it, to make it anew, would close the way back for good.
+        mend = "restore the file from a backup" if isinstance(error, IntegrityError) else error.hint
+        raise type(error)(
+            f"v{target.model_version} cannot be gone back to: {error.message.rstrip('.')}. Nothing was moved, and "
+            f"champion v{current.model_version} stays.",
+            hint=_elsewhere(ledger, {current.model_version, target.model_version}, mend),
+        ) from error
     return ledger.roll_back(target, seen=current, reason=reason, by=by), check
+
+
+def _elsewhere(ledger: Ledger, but: set[int], mend: str | None) -> str:
+    """Where else a rollback can go, and what mends the one that failed."""
+    entries = ledger.entries()
+    ever = {champion.model_version for champion in reigns.champions(entries)}
+    others = sorted(ever - but - reigns.retired(entries).keys())
+    ways = (
+        [f"go back to another that was champion ({listed(others)}): nightshift rollback MODEL --to N"] if others else []
+    )
+    return "; or ".join([*ways, *([mend] if mend else [])]) or "promote another version: see nightshift history"
 
 
 def promote(
@@ -216,22 +234,22 @@ def retire(ledger: Ledger, number: int, *, reason: str, by: str) -> Entry:
 
 
 def _require_promotable(ledger: Ledger, version: Version, champion: Champion | None) -> None:
-    number = version.candidate.model_version
+    number, night = version.candidate.model_version, version.candidate.interval.night
     if champion is not None and champion.model_version == number:
         raise ModelError(f"v{number} is the champion already: nothing was moved.")
     if (gone := reigns.retirement_of(ledger.entries(), number)) is not None:
         raise ModelError(gone.text, hint=RETIRED)
+    if (obstacle := reigns.superseded(ledger.entries(), version.candidate)) is not None:
+        raise ModelError(obstacle.text, hint=OLDER)
     for blessing in version.blessings(ledger.store):
         if not blessing.counts:
             why = " ".join(check.text for check in blessing.failed)
             raise NotBlessed(
                 f"the {blessing.kind} blessing of v{number} failed: {why} Nothing was moved.",
-                hint="to take responsibility: nightshift waive MODEL --night D, then run the night again",
+                hint=f"to take responsibility: {blessings.waive_command('MODEL', night, blessing.kind)}; "
+                f"then: nightshift run MODEL --night {night}",
             )
         reigns.require_waiver(ledger.entries(), blessing, version.candidate)
-    obstacle = reigns.superseded(ledger.entries(), version.candidate)
-    if obstacle is not None:
-        raise ModelError(obstacle.text, hint=OLDER)
 
 
 def listed(values: Sequence[object]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from nightshift.deploy.roles import Reconciliation, apply_roles
 from nightshift.errors import NightshiftError
 from nightshift.ledger import Ledger
+from nightshift.ledger.areas import models_with_ledger
 from nightshift.registry import registered_name
 from nightshift.registry.aliases import Aliases
 from nightshift.settings import Settings
@@ -33,14 +34,19 @@ def reconcile(settings: Settings, model: str) -> Reconciliation:
 
 
 def main() -> int:
-    """Every model that has a spec, readable or not; one that fails keeps no other from it.
+    """Every model that has a spec, readable or not, or a ledger; one that fails keeps no other from it.
 
     Gives the exit code of an error that another try may mend, else of the first.
     """
     settings = Settings.from_environment()
     done: dict[str, Any] = {}
     errors: dict[str, NightshiftError] = {}
-    for model in settings.model_names():
+    models = set(settings.model_names())
+    try:
+        models.update(models_with_ledger(settings.storage, env=settings.env))
+    except NightshiftError as error:
+        errors["storage"] = error
+    for model in sorted(models):
         try:
             done[model] = reconcile(settings, model).to_dict()
         except NightshiftError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from nightshift.ledger import Entry, Ledger, reigns
@@ -22,8 +22,8 @@ class RoleKeeper(Protocol):
         """What they say now."""
         ...
 
-    def apply(self, roles: Mapping[str, int | None], *, sequence: int) -> None:
-        """Make them say this."""
+    def apply(self, roles: Mapping[str, int | None], *, sequence: int) -> tuple[str, ...]:
+        """Make them say this; gives those that were left as they were, because there is no such version."""
         ...
 
     def tag_retired(self, versions: Mapping[int, str]) -> None:
@@ -41,6 +41,7 @@ class Reconciliation:
         before: What those said that were changed; None where there was no such alias.
         retired: Versions that were tagged as retired.
         by_hand: Aliases of ``before`` that said something which Nightshift had not set: somebody moved them.
+        missing: Versions that MLflow lacks, by the alias that was left as it was.
     """
 
     sequence: int
@@ -48,6 +49,7 @@ class Reconciliation:
     before: Mapping[str, int | None]
     by_hand: tuple[str, ...]
     retired: tuple[int, ...] = ()
+    missing: Mapping[str, int | None] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,13 +75,15 @@ def apply_roles(ledger: Ledger, keeper: RoleKeeper) -> Reconciliation:
         if gone:
             # First the tags: the sequence that ``apply`` sets last says that they are there.
             keeper.tag_retired(gone)
-        keeper.apply(wanted, sequence=len(entries))
+        left = keeper.apply(wanted, sequence=len(entries))
         newer = ledger.entries()
         if len(newer) == len(entries):
             break
         # Somebody moved the champion meanwhile, and may have set the aliases before this did.
         entries = newer
-    before = {alias: found.aliases.get(alias) for alias in ROLES if found.aliases.get(alias) != wanted[alias]}
+    missing = {alias: wanted[alias] for alias in left}
+    aliases = wanted | {alias: found.aliases.get(alias) for alias in left}
+    before = {alias: found.aliases.get(alias) for alias in ROLES if found.aliases.get(alias) != aliases[alias]}
     known = {alias: _ever_set(entries, alias, found.sequence) | {wanted[alias]} for alias in before}
     by_hand = tuple(alias for alias, version in before.items() if version not in known[alias])
     for alias in by_hand:
@@ -87,7 +91,7 @@ def apply_roles(ledger: Ledger, keeper: RoleKeeper) -> Reconciliation:
             "the alias %s had been moved by hand to %s; it is %s again, as the ledger says",
             alias, _name(before[alias]), _name(wanted[alias]),
         )  # fmt: skip
-    return Reconciliation(len(entries), wanted, before, by_hand, tuple(gone))
+    return Reconciliation(len(entries), aliases, before, by_hand, tuple(gone), missing)
 
 
 def _wanted(entries: Sequence[Entry]) -> dict[str, int | None]:

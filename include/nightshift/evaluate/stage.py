@@ -66,7 +66,9 @@ def run(plan: Plan, io: StageIO) -> StageResult:
         log.info("%s, %s: %s", judgement.verdict, judgement.status, judgement.sentence)
         blessing = _blessing(plan, evaluation, waiver)
         _put(attempt, plan, io, evaluation, blessing)
-        return _summary(evaluation, plan.spec.gates.metric, blessing.waived_by)
+        summary = _summary(evaluation, plan.spec.gates.metric, blessing.waived_by)
+        short = "" if waiver is None else waiver.shortfall(judgement.checks)
+        return {**summary, "reason": f"{summary['reason']} {short}"} if short else summary
 
     return once(
         plan,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any, Literal, get_args
 
 from nightshift.errors import IntegrityError, NotBlessed, Overtaken
@@ -19,7 +20,8 @@ from nightshift.storage import Attempt, Manifest, Ref, Store
 
 log = logging.getLogger(__name__)
 
-BLESSING_FORMAT = 1
+# In format 1 a waiver named no checks. It is read for ever.
+BLESSING_FORMAT = 2
 BLESSING_FILE = "blessing.json"
 # Dataset of failed verdicts on data. Evidence only: no stage reads it, and nothing is made from it.
 UNBLESSED = "unblessed"
@@ -56,12 +58,36 @@ class WaivedBy:
         by: Who waived.
         reason: Why, in that person's words.
         expires: ISO date; the last day, in UTC, on which it counts.
+        checks: Names of the checks that may fail; None for every one, as waivers were before they named any.
     """
 
     entry: int
     by: str
     reason: str
     expires: str
+    checks: tuple[str, ...] | None = None
+
+    def covers(self, checks: Iterable[Check]) -> bool:
+        """Whether every check that fails is one that may."""
+        return not self.beyond(checks)
+
+    def beyond(self, checks: Iterable[Check]) -> tuple[str, ...]:
+        """Names of the checks that fail and that it does not waive, each once."""
+        if self.checks is None:
+            return ()
+        return tuple(
+            dict.fromkeys(check.name for check in checks if not check.passed and check.name not in self.checks)
+        )
+
+    def shortfall(self, checks: Iterable[Check]) -> str:
+        """What it does not waive, in a sentence; empty where it covers everything."""
+        beyond = self.beyond(checks)
+        if not beyond:
+            return ""
+        return (
+            f"{self.by}'s waiver (ledger entry {self.entry}) is for {', '.join(self.checks or ())} and not for "
+            f"{', '.join(beyond)}, so it does not count."
+        )
 
     @property
     def key(self) -> str:
@@ -81,7 +107,8 @@ class Blessing:
         interval: Key of the night's interval.
         evidence: Where the details lie: a file of the same attempt, or a version. No absolute URI, so that the same
             judgement has the same digest wherever it is stored.
-        waived_by: Set exactly when the verdict is ``waived``.
+        waived_by: Set exactly when the verdict is ``waived``; it covers every check that fails.
+        format: Which fields its stored form has.
 
     Raises:
         ValueError: Verdict, checks and waiver contradict each other, or there are no checks.
@@ -94,17 +121,16 @@ class Blessing:
     interval: str
     evidence: str
     waived_by: WaivedBy | None = None
+    format: int = BLESSING_FORMAT
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"there is no {self.kind!r} blessing; the kinds are {', '.join(KINDS)}")
         if not self.checks:
             raise ValueError(f"a {self.kind} blessing without checks blesses nothing")
-        if self.verdict != _verdict(self.checks, self.waived_by):
-            raise ValueError(
-                f"a {self.kind} blessing says {self.verdict}, but its checks and waiver say "
-                f"{_verdict(self.checks, self.waived_by)}"
-            )
+        follows = _verdict(self.checks, self.waived_by)
+        if self.verdict != follows or (self.waived_by is not None) != (follows == "waived"):
+            raise ValueError(f"a {self.kind} blessing says {self.verdict}, but its checks and waiver say {follows}")
         if (self.about is None) != (self.kind == "data"):
             raise ValueError(f"a {self.kind} blessing is about {'no model' if self.kind == 'data' else 'a model'}")
 
@@ -127,10 +153,11 @@ class Blessing:
             interval: Key of the night's interval.
             evidence: As the attribute.
             about: As the attribute.
-            waiver: One that covers this kind and night, or None; not used where every check passed.
+            waiver: One of this kind and night, or None; used where it covers every check that fails, and some do.
         """
         listed = tuple(checks)
-        used = None if all(check.passed for check in listed) else waiver
+        fails = any(not check.passed for check in listed)
+        used = waiver if fails and waiver is not None and waiver.covers(listed) else None
         return cls(kind, _verdict(listed, used), listed, about, interval, evidence, used)
 
     @property
@@ -144,12 +171,20 @@ class Blessing:
         return tuple(check for check in self.checks if not check.passed)
 
     @property
+    def names_of_failed(self) -> tuple[str, ...]:
+        """Names of the checks that do not hold, each once: what a waiver of them names."""
+        return tuple(dict.fromkeys(check.name for check in self.failed))
+
+    @property
     def digest(self) -> str:
         """sha256 of its canonical text."""
         return digest_of(self._body())
 
     def _body(self) -> dict[str, Any]:
-        return {"format": BLESSING_FORMAT, **asdict(self)}
+        body = asdict(self)
+        if self.format == 1 and body["waived_by"] is not None:
+            del body["waived_by"]["checks"]
+        return body
 
     def to_json(self) -> bytes:
         """The stored form, with its own digest.
@@ -173,9 +208,9 @@ class Blessing:
         try:
             raw = json.loads(data)
             claimed, written = raw.pop("digest"), raw["format"]
-            if written != BLESSING_FORMAT:
+            if written not in range(1, BLESSING_FORMAT + 1):
                 raise IntegrityError(
-                    f"{name} has blessing format {written}; this version reads {BLESSING_FORMAT}.",
+                    f"{name} has blessing format {written}; this version reads up to {BLESSING_FORMAT}.",
                     hint="a newer Nightshift wrote it; use that one",
                 )
             blessing = cls._from_body(raw)
@@ -187,19 +222,29 @@ class Blessing:
 
     @classmethod
     def _from_body(cls, raw: Mapping[str, Any]) -> Blessing:
-        fields = {key: value for key, value in raw.items() if key != "format"}
-        fields["checks"] = tuple(Check(**check) for check in raw["checks"])
-        fields["waived_by"] = None if raw["waived_by"] is None else WaivedBy(**raw["waived_by"])
-        return cls(**fields)
+        checks = tuple(Check(**check) for check in raw["checks"])
+        return cls(**{**raw, "checks": checks, "waived_by": _waived_by(raw["waived_by"])})
 
 
 RESTORE = "restore the file from a backup, or run the stage again; never edit a blessing"
 
 
-def _verdict(checks: Iterable[Check], waiver: WaivedBy | None) -> Verdict:
+def _waived_by(raw: Mapping[str, Any] | None) -> WaivedBy | None:
+    if raw is None:
+        return None
+    checks = raw.get("checks")
+    return WaivedBy(**{**raw, "checks": None if checks is None else tuple(checks)})
+
+
+def _verdict(checks: Sequence[Check], waiver: WaivedBy | None) -> Verdict:
     if all(check.passed for check in checks):
         return "passed" if waiver is None else "failed"
-    return "failed" if waiver is None else "waived"
+    return "waived" if waiver is not None and waiver.covers(checks) else "failed"
+
+
+def waive_command(model: str, night: date | str, kind: Kind) -> str:
+    """The command by which a person takes a failed verdict upon themselves; the reason is left to them."""
+    return f'nightshift waive {model} --night {night} --blessing {kind} --reason "..."'
 
 
 def write(attempt: Attempt, blessing: Blessing) -> None:

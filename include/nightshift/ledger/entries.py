@@ -14,8 +14,8 @@ from nightshift.plan import Interval, canonical_json, digest_of
 from nightshift.storage import Ref
 
 # Format 1 knew promotions and refusals only, without blessings, data and code; format 2 had no retirements and no
-# reports. Both are read for ever.
-LEDGER_FORMAT = 3
+# reports; waivers of format 2 and 3 name no checks. All are read for ever.
+LEDGER_FORMAT = 4
 GENESIS = "0" * 64
 Kind = Literal["promotion", "refusal", "waiver", "rollback", "hold", "resume", "retirement"]
 # Dataset of the run reports: each night's lie in report/<interval>, in the model's area.
@@ -94,11 +94,29 @@ class Waiver:
         interval: Key of the night's interval.
         blessing: Which blessing.
         expires: ISO date; the last day, in UTC, on which it counts.
+        checks: Names of the checks that may fail; None for every one, as in entries of format 2 and 3.
     """
 
     interval: str
     blessing: blessings.Kind
     expires: str
+    checks: tuple[str, ...] | None = None
+
+    @property
+    def told(self) -> str:
+        """What it waives, for a person."""
+        checks = "every check" if self.checks is None else ", ".join(self.checks)
+        return f"waiver of {self.blessing} ({checks}) for {self.interval} up to {self.expires}"
+
+    def to_dict(self) -> dict[str, Any]:
+        told = {"interval": self.interval, "blessing": self.blessing, "expires": self.expires}
+        return told if self.checks is None else {**told, "checks": list(self.checks)}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Waiver:
+        """Raises KeyError or TypeError: It is not what ``to_dict`` gives."""
+        checks = tuple(raw["checks"]) if "checks" in raw else None
+        return cls(raw["interval"], raw["blessing"], raw["expires"], checks)
 
 
 @dataclass(frozen=True)
@@ -181,7 +199,7 @@ class Entry:
             "data": asdict(self.data) if self.data else None,
             "code": self.code,
             "blessings": {kind: asdict(stamp) for kind, stamp in self.blessings.items()},
-            "waiver": asdict(self.waiver) if self.waiver else None,
+            "waiver": self.waiver.to_dict() if self.waiver else None,
         }
         return body if self.format == 2 else {**body, "report": self.report}
 
@@ -231,7 +249,7 @@ class Entry:
                 kind: Stamp(Ref(**stamp["ref"]), stamp["digest"], stamp["verdict"])
                 for kind, stamp in raw.get("blessings", {}).items()
             },
-            waiver=Waiver(**raw["waiver"]) if raw.get("waiver") else None,
+            waiver=Waiver.from_dict(raw["waiver"]) if raw.get("waiver") else None,
             report=raw.get("report"),
             format=raw["format"],
         )

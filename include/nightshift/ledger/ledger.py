@@ -268,7 +268,13 @@ class Ledger:
         return self._append(compose)
 
     def waive(self, waiver: Waiver, *, reason: str, by: str) -> Entry:
-        """Let one night ship in spite of a failed blessing. Errors as for ``promote``."""
+        """Let one night ship although some checks of a blessing fail. Errors as for ``promote``.
+
+        Raises:
+            ValueError: It names no checks.
+        """
+        if not waiver.checks:
+            raise ValueError(f"the waiver of {waiver.blessing} for {waiver.interval} names no checks")
 
         def compose(entries: Sequence[Entry]) -> Entry:
             run_key = f"waiver of {waiver.blessing} for {waiver.interval} after entry {len(entries)}"

@@ -5,13 +5,13 @@ Plain functions of the entries, so that everybody who has read the same entries 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from nightshift.errors import ModelError, NotBlessed
-from nightshift.ledger.blessings import Blessing, WaivedBy
+from nightshift.ledger.blessings import Blessing, WaivedBy, waive_command
 from nightshift.ledger.blessings import Kind as BlessingKind
 from nightshift.ledger.entries import MOVES, Candidate, Champion, Entry
 from nightshift.plan import Interval
@@ -131,7 +131,9 @@ def known_to(entries: Sequence[Entry], interval: Interval, digest: str | None) -
     return known
 
 
-def opponent(entries: Sequence[Entry], interval: Interval, digest: str | None) -> Champion | None:
+def opponent(
+    entries: Sequence[Entry], interval: Interval, digest: str | None, *, with_retired: bool = False
+) -> Champion | None:
     """The champion that a model built for an interval has to be compared with: the one of its night.
 
     Nobody meets a version that was retired: it may be gone. A model that is the champion's own once more, as where
@@ -141,8 +143,9 @@ def opponent(entries: Sequence[Entry], interval: Interval, digest: str | None) -
         entries: The ledger.
         interval: The night's interval.
         digest: Digest of the night's model.
+        with_retired: Also one that was retired since: for who asks who was champion, and not whom to meet.
     """
-    gone = retired(entries)
+    gone = {} if with_retired else retired(entries)
     served = [one for one in champions(known_to(entries, interval, digest)) if one.model_version not in gone]
     return served[-1] if served else None
 
@@ -189,34 +192,43 @@ def hold(entries: Sequence[Entry]) -> Entry | None:
 
 def waiver(entries: Sequence[Entry], blessing: BlessingKind, interval: Interval, *, today: date) -> WaivedBy | None:
     """The newest waiver of a night's blessing that has not expired."""
+    return next(_waivers(entries, blessing, interval, today), None)
+
+
+def _waivers(entries: Sequence[Entry], blessing: BlessingKind, interval: Interval, today: date) -> Iterator[WaivedBy]:
+    """Those of a night's blessing that have not expired, newest first."""
     for entry in reversed(entries):
         given = entry.waiver
         if given is None or (given.blessing, given.interval) != (blessing, interval.key):
             continue
         if today <= date.fromisoformat(given.expires):
-            return WaivedBy(entry=entry.sequence, by=entry.by, reason=entry.reason, expires=given.expires)
-    return None
+            yield WaivedBy(entry.sequence, entry.by, entry.reason, given.expires, given.checks)
 
 
 def require_waiver(entries: Sequence[Entry], blessing: Blessing, candidate: Candidate) -> None:
-    """Raises NotBlessed: The blessing counts by a waiver only, and that is not in the ledger or has expired."""
+    """Raises NotBlessed: The blessing counts by a waiver only, and none in the ledger still covers what fails."""
     if blessing.waived_by is None:
         return
-    today = datetime.now(UTC).date()
-    if waiver(entries, blessing.kind, candidate.interval, today=today) is None:
+    standing = _waivers(entries, blessing.kind, candidate.interval, datetime.now(UTC).date())
+    if not any(one.covers(blessing.checks) for one in standing):
         raise NotBlessed(
             f"the {blessing.kind} blessing of v{candidate.model_version} counted by the waiver in ledger entry "
             f"{blessing.waived_by.entry}, which expired on {blessing.waived_by.expires}: nothing was moved.",
-            hint="waive it again: nightshift waive MODEL --night D",
+            hint=f"waive it again: {waive_command('MODEL', candidate.interval.night, blessing.kind)}",
         )
+
+
+def newer_champion(entries: Sequence[Entry], interval: Interval) -> Champion | None:
+    """The champion, if it is of a newer night than this interval's."""
+    line = champions(entries)
+    return line[-1] if line and line[-1].interval.end > interval.end else None
 
 
 def superseded(entries: Sequence[Entry], candidate: Candidate) -> Obstacle | None:
     """The champion of a newer night, which a version cannot replace, or None."""
-    line = champions(entries)
-    if not line or line[-1].interval.end <= candidate.interval.end:
+    head = newer_champion(entries, candidate.interval)
+    if head is None:
         return None
-    head = line[-1]
     text = (
         f"Superseded: champion v{head.model_version} is of the newer interval {head.interval.key}, and an older night "
         "never replaces it."

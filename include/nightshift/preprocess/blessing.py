@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import DataNotBlessed
 from nightshift.ledger import blessings
-from nightshift.ledger.blessings import Blessing, Check, WaivedBy
+from nightshift.ledger.blessings import Blessing, Check, WaivedBy, waive_command
 from nightshift.plan import CODE_OF_STAGE, Plan, code_digest
 from nightshift.preprocess.axis import BUCKET, HOLDOUT, TIME, TRAIN
 from nightshift.preprocess.history import STATS, History, NightStats, about
@@ -50,7 +50,7 @@ def bless(plan: Plan, attempt: Attempt, validated: Manifest, history: History, w
         waiver: One for this night's data, or None.
 
     Raises:
-        DataNotBlessed: A check fails, and nobody waived it; nothing is to be published.
+        DataNotBlessed: A check fails that nobody waived; nothing is to be published.
         StorageError: The store failed.
     """
     train, holdout = (read(attempt, name, columns=_columns(plan)) for name in (TRAIN, HOLDOUT))
@@ -69,7 +69,7 @@ def bless(plan: Plan, attempt: Attempt, validated: Manifest, history: History, w
         code = code_digest(CODE_OF_STAGE["preprocess"])
         inputs = {"validate": validated.ref}
         blessings.keep_failed(attempt.store, kept, code=code, inputs=inputs, files={STATS: stats})
-        raise refused(plan, blessing)
+        raise refused(plan, blessing, waiver)
     blessings.write(attempt, blessing)
     return blessing
 
@@ -225,17 +225,18 @@ def _relaxed(plan: Plan) -> list[Check]:
     return [Check("relaxed", True, len(relaxed), None, f"the spec lets columns off checks: {listed}")]
 
 
-def refused(plan: Plan, blessing: Blessing) -> DataNotBlessed:
+def refused(plan: Plan, blessing: Blessing, waiver: WaivedBy | None = None) -> DataNotBlessed:
     """The error that a night ends with whose data must not be learned from."""
     lines = [f"  {check.name}: {check.text}" for check in blessing.failed[:SHOWN]]
     more = len(blessing.failed) - SHOWN
     if more > 0:
         lines.append(f"  and {more} more")
+    if waiver is not None:
+        lines.append(waiver.shortfall(blessing.checks))
     count = "1 check fails" if len(blessing.failed) == 1 else f"{len(blessing.failed)} checks fail"
     return DataNotBlessed(
         f"night {plan.interval.night}: the data is not blessed, {count}, and nothing was published:\n"
         + "\n".join(lines),
         hint="correct the source or the prepare SQL and run the night again; if the data is right, say so in the spec "
-        f"as each line tells, or take it upon yourself: nightshift waive {plan.model} --night {plan.interval.night} "
-        "--blessing data",
+        f"as each line tells, or take it upon yourself: {waive_command(plan.model, plan.interval.night, 'data')}",
     )

@@ -64,7 +64,8 @@ def run(plan: Plan, io: StageIO) -> StageResult:
             rows_in = register(spark, io.store, plan, days, inputs)
             result = _build(spark, plan, attempt, rows_in)
         blessing = bless(plan, attempt, validated, history, waiver)
-        return {**result, "blessing": blessing.verdict, "checks_failed": len(blessing.failed)}
+        waived = {"checks_waived": list(blessing.names_of_failed)} if blessing.waived_by else {}
+        return {**result, "blessing": blessing.verdict, "checks_failed": len(blessing.failed), **waived}
 
     also = {"history": history.digest} | ({"waiver": waiver.key} if waiver else {})
     return once(plan, io, STAGE, inputs, build, also=also)

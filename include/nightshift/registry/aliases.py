@@ -58,29 +58,34 @@ class Aliases:
             sequence = str(found.tags.get(SEQUENCE, ""))
             return Applied(aliases, int(sequence) if sequence.isdigit() else None)
 
-    def apply(self, roles: Mapping[str, int | None], *, sequence: int) -> None:
+    def apply(self, roles: Mapping[str, int | None], *, sequence: int) -> tuple[str, ...]:
         """Make the aliases say this; other aliases are left alone.
 
-        A version that this registry does not have is left out with a warning: the ledger is older than it.
+        An alias of a version that this registry does not have is left as it is, with a warning: the ledger is older
+        than the registry, or it is another one than the nights wrote to.
 
         Args:
             roles: Version by alias; an alias of None is removed.
             sequence: The ledger entry up to which this is so.
+
+        Returns:
+            The aliases that were left as they were.
         """
         there = self.read()
         crash_point("before_aliases", "roles")
-        complete = True
+        left: list[str] = []
         with answering(self.uri, f"set the aliases of {self.model}"):
             for alias, version in roles.items():
                 if version is None and alias in there.aliases:
                     self._client.delete_registered_model_alias(self.model, alias)
                 elif version is not None and there.aliases.get(alias) != version:
-                    complete = self._set(alias, version) and complete
+                    left += [] if self._set(alias, version) else [alias]
                 crash_point("mid_aliases", "roles")
-            if complete and there.sequence != sequence:
+            if not left and there.sequence != sequence:
                 with allowing("RESOURCE_DOES_NOT_EXIST"):
                     self._client.set_registered_model_tag(self.model, SEQUENCE, str(sequence))
         crash_point("after_aliases", "roles")
+        return tuple(left)
 
     def tag_retired(self, versions: Mapping[int, str]) -> None:
         """Tag versions with why they were retired; one that this registry does not have is passed over.

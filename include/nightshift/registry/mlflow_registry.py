@@ -11,6 +11,8 @@ import hashlib
 import json
 import logging
 import os
+import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ RUN_KEY = "nightshift.run_key"
 DIGEST_CHARACTERS = 36
 TAG_CHARACTERS = 5000
 MESSAGE_CHARACTERS = 300
+# As urllib3 nests it: HTTPConnectionPool(...): Max retries exceeded ... (Caused by NewConnectionError("...: cause")).
+CAUSE = re.compile(r"Caused by \w+\([\"'](?:[^\"]*?\): )?(.*)[\"']\)\)")
 # MLflow waits minutes for a server that is down; a stage is tried again anyway.
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -336,6 +340,12 @@ def shown(uri: str) -> str:
     return uri.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1) if "@" in parts.netloc else uri
 
 
+def shortened(message: str) -> str:
+    """Of a request that failed only its cause: where it went is said beside it; cut between words, if it is cut."""
+    cause = CAUSE.search(message)
+    return textwrap.shorten(cause[1] if cause else message, MESSAGE_CHARACTERS, placeholder=" …")
+
+
 @contextmanager
 def answering(uri: str, action: str) -> Iterator[None]:
     """Turn every way in which MLflow fails into a ``StorageError`` that says what to do."""
@@ -350,7 +360,7 @@ def answering(uri: str, action: str) -> Iterator[None]:
         hint = "start the MLflow server, or check NIGHTSHIFT_MLFLOW_URI; the stage can be run again at any time"
         if "out-of-date database schema" in str(error):
             hint = f"back the database up, then run: mlflow db upgrade {shown(uri)}"
-        message = first_line(error).replace(uri, shown(uri))[:MESSAGE_CHARACTERS]
+        message = shortened(first_line(error).replace(uri, shown(uri)))
         raise StorageError(f"MLflow at {shown(uri)} could not {action}: {message}", hint=hint) from error
 
 

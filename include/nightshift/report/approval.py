@@ -120,9 +120,10 @@ class Question:
         version, champion = f"v{self.candidate.model_version}", evaluation["champion"]
         takes = f"replaces champion v{champion['version']}" if champion else "becomes the first champion"
         stays = f"champion v{champion['version']} stays" if champion else "there is still no champion"
+        undo = f" To undo: `nightshift rollback {self.model}`." if champion else ""
         return (
             f"- **Approve**: a fresh process loads {version} and reproduces its golden rows, fast enough (the infra "
-            f"blessing); then it {takes}, in your name. To undo: `nightshift rollback {self.model}`.\n"
+            f"blessing); then it {takes}, in your name.{undo}\n"
             f"- **Reject**: {stays}; the ledger keeps your name and comment.\n"
             f"- **No answer** within {format_duration(timeout)}: it is rejected. If a newer night's version comes "
             "first, that one is asked about, and this answer changes nothing any more."

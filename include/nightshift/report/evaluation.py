@@ -150,7 +150,7 @@ class Evaluation:
         unit: What the intervals take for independent: day, or row.
         expected: Promotions per 30 nights like this one if nothing had changed.
         warnings: What refuses nothing, and should be looked at.
-        waived_by: Who took responsibility for what failed, and why.
+        waived_by: Who took responsibility for which checks, until when, and why.
         checks, compared, curves, calibration, scores, slices: The evidence, in the page's order.
         classes, confusion: For several classes.
         agreement, champion_agreement, residuals: For numbers.
@@ -271,7 +271,11 @@ def _verdict(raw: Json) -> str:
 
 
 def _waived(raw: Json | None) -> str | None:
-    return None if raw is None else f"{raw['by']}: {raw['reason']}"
+    """Evidence of before waivers named checks has none: everything that failed was waived."""
+    if raw is None:
+        return None
+    checks = ", ".join(raw.get("checks") or ("every check",))
+    return f"{raw['by']} (ledger entry {raw['entry']}, up to {raw['expires']}, for {checks}): {raw['reason']}"
 
 
 def _gains(raw: Json, metric: Metric) -> Iterable[Gain]:

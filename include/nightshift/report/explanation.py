@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from nightshift.errors import DataError, IntegrityError, NotBlessed, SpecError
-from nightshift.ledger import Entry, Ledger, blessings, reigns
+from nightshift.errors import DataError, IntegrityError, SpecError
+from nightshift.ledger import Entry, Ledger
 from nightshift.ledger.entries import REPORT
 from nightshift.plan import Plan, digest_of
 from nightshift.report.differences import differences, spec_differences
-from nightshift.report.nights import Night, latest_unblessed, lineage, newest_nights, page_of, page_uri
+from nightshift.report.nights import Night, Run, lineage, newest_nights, page_of, page_uri, told
+from nightshift.report.runs import entries_of, run_of
+from nightshift.report.undo import undo
+from nightshift.report.verdicts import verdicts
 from nightshift.storage import Manifest, Store
 
 log = logging.getLogger(__name__)
 
 PLAN = "plan"
-BLESSED_BY = {"preprocess": "data", "evaluate": "quality"}
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,10 @@ class Explanation:
     """What ``nightshift explain`` tells.
 
     Attributes:
-        night: The line of ``nightshift history``.
-        run_id: The run that rendered the report; None without one.
-        report: URI of the page of the run that was asked for, else of the newest; None without one.
+        night: The line of ``nightshift history``; of the run that was asked for, how that one ended.
+        note: What has to be said where the run that was asked for does not stand for the night, or left nothing.
+        run_id: The run that is explained; else the one that rendered the report, None without one.
+        report: URI of its page; None without one.
         lineage: By stage: the version it published, digest of its code, its inputs, seconds.
         cost: What the night used, as far as it is known; see ``Cost``.
         spec_digest: Digest of the spec that the run was planned with.
@@ -63,6 +66,7 @@ class Explanation:
     """
 
     night: Night
+    note: str | None
     run_id: str | None
     report: str | None
     lineage: Mapping[str, Mapping[str, Any]]
@@ -86,46 +90,101 @@ def explain(store: Store, model: str, interval: str | None, *, run_id: str | Non
         store: The model's area.
         model: Its name, for the commands in the text.
         interval: Key of the night's interval; None for the newest.
-        run_id: The run whose report is meant; None for the night's newest.
+        run_id: The run that is meant; None for the one that stands for the night, its newest.
 
     Raises:
         DataError: There is no such night.
         IntegrityError: Something published is damaged.
         StorageError: The store failed.
     """
-    told = newest_nights(store)
-    newest = next(told, None)
+    found, before = _found(store, model, interval)
+    entries = Ledger(store).entries()
+    shown = _Shown.of(store, found, entries, run_id)
+    night, run, report = shown.night, shown.run, shown.run.report
+    plan = _plan(store, night.interval, shown.run_id)
+    judged = verdicts(store, night.interval, run.stages, run.unblessed)
+    return Explanation(
+        night=night,
+        note=shown.note,
+        run_id=shown.run_id or (None if report is None else report.result.get("run_id")),
+        report=None if report is None else page_uri(store, report),
+        lineage={stage: _origin(manifest) for stage, manifest in run.stages.items()},
+        cost=Cost.of(night, plan),
+        spec_digest=_spec_digest(plan),
+        blessings={kind: asdict(blessing) for kind, blessing in judged.items()},
+        entries=tuple(_about(entries, night)),
+        undo=undo(entries, model, night, stands=shown.stands),
+        before=before.night if before else None,
+        changes=() if before is None else tuple(_changes(store, (before, night), run.stages, plan)),
+    )
+
+
+def _found(store: Store, model: str, interval: str | None) -> tuple[Night, Night | None]:
+    """The night of an interval, the newest by default, and the one before it.
+
+    Raises:
+        DataError: There is no such night.
+    """
+    nights = newest_nights(store)
+    newest = next(nights, None)
     night = newest
     while night is not None and interval not in (None, night.interval):
-        oldest, night = night, next(told, None)
+        oldest, night = night, next(nights, None)
     if night is None:
         there = f"{oldest.night} to {newest.night}" if newest else "none"
         raise DataError(f"{model} has no such night in storage; nights there are: {there}.")
-    before = next(told, None)
-    manifests = lineage(store, night.interval)
-    plan = _plan(store, night.interval)
-    ledger = Ledger(store)
-    report = page_of(store, night.interval, run_id)
-    return Explanation(
-        night=night,
-        run_id=None if report is None else report.result.get("run_id"),
-        report=None if report is None else page_uri(store, report),
-        lineage={stage: _origin(manifest) for stage, manifest in manifests.items()},
-        cost=Cost.of(night, plan),
-        spec_digest=_spec_digest(plan),
-        blessings=_blessings(store, manifests, night.interval),
-        entries=tuple(_about(ledger.entries(), night)),
-        undo=_undo(ledger, model, night),
-        before=before.night if before else None,
-        changes=() if before is None else tuple(_changes(store, (before, night), manifests, plan)),
-    )
+    return night, next(nights, None)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Which run of a night is explained.
+
+    Attributes:
+        night: How it ended.
+        run: What it left.
+        run_id: The run that was asked for, where this is it; None for the run that stands for the night.
+        note: What has to be said where that is another one.
+        stands: This run stands for the night.
+    """
+
+    night: Night
+    run: Run
+    run_id: str | None
+    note: str | None = None
+    stands: bool = True
+
+    @classmethod
+    def of(cls, store: Store, night: Night, entries: list[Entry], run_id: str | None) -> _Shown:
+        standing = Run.standing(store, night.interval)
+        assert standing is not None, "the night was found by what it left"
+        if run_id is None:
+            return cls(night, standing, None)
+        run = run_of(store, night.interval, run_id)
+        if run is None:
+            note = f"Run {run_id} left neither a report nor a ledger entry; this is what stands for its night."
+            return cls(night, standing, None, note)
+        own, ended = (told(night.interval, one, entries) for one in (run, standing))
+        if _is_part(run, standing) and (own.verdict, own.model_version) == (ended.verdict, ended.model_version):
+            return cls(night, replace(standing, report=run.report), run_id)
+        newer = None if standing.report is None else standing.report.result.get("run_id")
+        name = "a newer run" if newer in (None, run_id) else f"the newer run {newer}"
+        version = "" if night.model_version is None else f", v{night.model_version}"
+        note = f"For this night stands {name}: {night.verdict}{version}. What follows is run {run_id}."
+        return cls(own, run, run_id, note, stands=False)
+
+
+def _is_part(run: Run, standing: Run) -> bool:
+    """Whether all that a run published is what stands."""
+    there = standing.stages
+    return all(stage in there and there[stage].ref == manifest.ref for stage, manifest in run.stages.items())
 
 
 def interval_of_run(store: Store, run_id: str) -> str | None:
     """The newest interval that a run was for, by its plan, the ledger or the report; None if nobody knows it."""
-    for entry in reversed(Ledger(store).entries()):
-        if entry.by == run_id and entry.candidate is not None:
-            return entry.candidate.interval.key
+    entry = next(entries_of(Ledger(store).entries(), run_id), None)
+    if entry is not None:
+        return entry.about.interval.key
     for interval in reversed(store.intervals(REPORT)):
         report = page_of(store, interval, run_id)
         if report is not None and report.result.get("run_id") == run_id:
@@ -136,9 +195,14 @@ def interval_of_run(store: Store, run_id: str) -> str | None:
     return None
 
 
-def _plan(store: Store, interval: str) -> Plan | None:
-    """The plan of the interval that was published last; None if there is none, or this version cannot read it."""
-    return next(_plans(store, interval), None)
+def _plan(store: Store, interval: str, run_id: str | None = None) -> Plan | None:
+    """The plan of a run, else of the interval the one that was published last.
+
+    None if there is none, or this version cannot read it.
+    """
+    plans = list(_plans(store, interval))
+    of_run = [plan for plan in plans if run_id is not None and plan is not None and plan.run_id == run_id]
+    return next(iter([*of_run, *plans]), None)
 
 
 def _plans(store: Store, interval: str) -> Iterator[Plan | None]:
@@ -167,23 +231,6 @@ def _origin(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _blessings(store: Store, manifests: Mapping[str, Manifest], interval: str) -> dict[str, dict[str, Any]]:
-    if (failed := latest_unblessed(store, interval, manifests)) is not None:
-        # What came after the data belongs to an older run.
-        return {"data": asdict(blessings.read(store, failed))}
-    carriers = {kind: manifests[stage] for stage, kind in BLESSED_BY.items() if stage in manifests}
-    train, infra = manifests.get("train"), store.latest("infra", interval)
-    if infra is not None and train is not None and train.ref.same_content_as(infra.inputs.get("train")):
-        carriers["infra"] = infra
-    found = {}
-    for kind, manifest in carriers.items():
-        try:
-            found[kind] = asdict(blessings.read(store, manifest))
-        except NotBlessed:
-            continue
-    return found
-
-
 def _about(entries: list[Entry], night: Night) -> list[Entry]:
     """Those that name the night, its version, or come right from it."""
     return [
@@ -193,31 +240,6 @@ def _about(entries: list[Entry], night: Night) -> list[Entry]:
         or (entry.waiver is not None and entry.waiver.interval == night.interval)
         or (entry.kind == "rollback" and night.model_version is not None and entry.from_version == night.model_version)
     ]
-
-
-def _undo(ledger: Ledger, model: str, night: Night) -> str:
-    champion = ledger.champion()
-    gone = reigns.retired(ledger.entries()).get(night.model_version or 0)
-    if gone is not None:
-        return (
-            f"Its v{night.model_version} was retired on {gone.at} by {gone.by}, which cannot be undone. For a new "
-            f"version of the night, change code or spec and run it again: nightshift run {model} --night {night.night}"
-        )
-    if champion is not None and champion.model_version == night.model_version:
-        return f"Its v{night.model_version} is champion. To go back: nightshift rollback {model}"
-    if night.promoted:
-        return (
-            f"Its v{night.model_version} was champion, and is no more. To have it again: "
-            f"nightshift rollback {model} --to {night.model_version}"
-        )
-    if night.verdict == "refused":
-        return (
-            "Nothing was moved, so there is nothing to undo. To let it ship all the same, with your name to it: "
-            f"nightshift waive {model} --night {night.night} --blessing quality"
-        )
-    if night.verdict in ("kept", "waiting"):
-        return f"Nothing was moved. To promote its version: nightshift promote {model} --version {night.model_version}"
-    return "Nothing was moved, so there is nothing to undo."
 
 
 def _changes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from itertools import islice
@@ -35,7 +35,7 @@ class Night:
             person.
         reason: Why, where there is something to say.
         model_version: What was registered.
-        promoted: Whether the ledger has a promotion for this interval.
+        promoted: Whether the ledger has a promotion of that version.
         seconds: By stage, of the attempt that made what is there; a reused result keeps its first seconds.
     """
 
@@ -55,6 +55,28 @@ class Night:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of a night left.
+
+    Attributes:
+        stages: What it published, by stage.
+        report: Its report, if it rendered one.
+        unblessed: The failed verdict on its data, if it ended with one.
+    """
+
+    stages: Mapping[str, Manifest]
+    report: Manifest | None
+    unblessed: Manifest | None
+
+    @classmethod
+    def standing(cls, store: Store, interval: str) -> Run | None:
+        """The run that stands for a night, its newest; None if there was none."""
+        stages, report = lineage(store, interval), store.latest(REPORT, interval)
+        unblessed = latest_unblessed(store, interval, stages)
+        return cls(stages, report, unblessed) if stages or report is not None or unblessed is not None else None
 
 
 def nights(store: Store, *, limit: int | None = None) -> list[Night]:
@@ -82,9 +104,10 @@ def newest_nights(store: Store) -> Iterator[Night]:
     entries = Ledger(store).entries()
     newer: Night | None = None
     for interval in sorted(intervals, reverse=True):
-        night = _night(store, interval, entries)
-        if night is None:
+        run = Run.standing(store, interval)
+        if run is None:
             continue
+        night = told(interval, run, entries)
         # Nobody waits for a version any more when a newer night's waits too, or has been promoted.
         if night.verdict == "waiting" and newer is not None:
             reason = f"Superseded by v{newer.model_version} of night {newer.night}; nobody had answered."
@@ -116,19 +139,17 @@ def lineage(store: Store, interval: str) -> dict[str, Manifest]:
     return {stage: found[stage] for stage in STAGES if stage in found}
 
 
-def _night(store: Store, interval: str, entries: list[Entry]) -> Night | None:
-    stages = lineage(store, interval)
-    report = store.latest(REPORT, interval)
-    unblessed = latest_unblessed(store, interval, stages)
-    if not stages and report is None and unblessed is None:
-        return None
+def told(interval: str, run: Run, entries: Sequence[Entry]) -> Night:
+    """How a run of a night ended, as a line."""
+    stages = run.stages
     validate = dict(stages["validate"].result) if "validate" in stages else {}
     evaluate = dict(stages["evaluate"].result) if "evaluate" in stages else {}
-    own = [entry for entry in entries if entry.kind == "promotion" and entry.about.interval.key == interval]
-    promoted = bool(own)
-    moved = "deploy" not in stages and any(of_this_run(entry, stages) for entry in own)
-    verdict, reason = _verdict(stages, report, unblessed, promoted=promoted, moved=moved)
     register = stages["register"].result if "register" in stages else {}
+    version = register.get("model_version")
+    siblings = [entry for entry in entries if entry.kind == "promotion" and entry.about.interval.key == interval]
+    own = [entry for entry in siblings if entry.about.model_version == version or of_this_run(entry, stages)]
+    moved = "deploy" not in stages and any(of_this_run(entry, stages) for entry in own)
+    verdict, reason = _since(_verdict(run, promoted=bool(own), moved=moved), own, siblings)
     measure = Measure.of(evaluate)
     return Night(
         night=night_of(interval),
@@ -141,8 +162,8 @@ def _night(store: Store, interval: str, entries: list[Entry]) -> Night | None:
         champion=measure.champion,
         verdict=verdict,
         reason=reason,
-        model_version=register.get("model_version"),
-        promoted=promoted,
+        model_version=version,
+        promoted=bool(own),
         seconds={stage: manifest.seconds for stage, manifest in stages.items()},
     )
 
@@ -159,25 +180,20 @@ def of_this_run(promotion: Entry, stages: Mapping[str, Manifest]) -> bool:
 def latest_unblessed(store: Store, interval: str, stages: Mapping[str, Manifest]) -> Manifest | None:
     """The failed verdict on a night's data, if nothing that the night published is newer."""
     found = store.latest(UNBLESSED, interval)
-    return found if found is not None and found.created_at >= _newest(stages) else None
+    return found if found is not None and found.created_at >= newest(stages) else None
 
 
-def _newest(stages: Mapping[str, Manifest]) -> str:
+def newest(stages: Mapping[str, Manifest]) -> str:
+    """When the last of them was published; empty where there are none."""
     return max((manifest.created_at for manifest in stages.values()), default="")
 
 
-def _verdict(
-    stages: Mapping[str, Manifest],
-    report: Manifest | None,
-    unblessed: Manifest | None,
-    *,
-    promoted: bool,
-    moved: bool,
-) -> tuple[Verdict, str | None]:
+def _verdict(run: Run, *, promoted: bool, moved: bool) -> tuple[Verdict, str | None]:
+    stages, report, unblessed = run.stages, run.report, run.unblessed
     if (
         report is not None
         and report.result.get("kind") in ("failed", "skipped")
-        and report.created_at >= _newest(stages)
+        and report.created_at >= newest(stages)
     ):
         # The ledger counts: a run that broke after its entry, for want of MLflow say, did promote.
         return ("promoted" if moved else report.result["kind"]), report.result.get("reason")
@@ -193,6 +209,28 @@ def _verdict(
         # Killed between its entry and its end: who asks the ledger has the answer already.
         return "promoted", evaluate.result.get("sentence")
     return _undecided(stages) or _deployed(stages, promoted=promoted)
+
+
+def _since(
+    ended: tuple[Verdict, str | None], own: Sequence[Entry], siblings: Sequence[Entry]
+) -> tuple[Verdict, str | None]:
+    """How a run stands by now: a person may have promoted its version, or another run of the night its own.
+
+    Args:
+        ended: How it ended, and why.
+        own: Promotions of its version.
+        siblings: Promotions of the night.
+    """
+    verdict, reason = ended
+    by_hand = next((entry for entry in reversed(own) if entry.by_a_person), None)
+    if by_hand is not None and verdict in ("kept", "waiting", "unfinished"):
+        entry = f"ledger entry {by_hand.sequence}"
+        return "promoted", f"Promoted by {by_hand.by}, by hand ({entry}: {by_hand.reason.rstrip('.')})."
+    other = next((entry for entry in reversed(siblings) if entry not in own), None)
+    if other is None or verdict == "promoted":
+        return verdict, reason
+    more = f"v{other.about.model_version} of another run of this night was promoted (ledger entry {other.sequence})."
+    return verdict, f"{reason} {more}" if reason else more
 
 
 def _undecided(stages: Mapping[str, Manifest]) -> tuple[Verdict, str | None] | None:
@@ -212,13 +250,13 @@ def _deployed(stages: Mapping[str, Manifest], *, promoted: bool) -> tuple[Verdic
 
 def page_of(store: Store, interval: str, run_id: str | None = None) -> Manifest | None:
     """The newest report of a run; that of the night, if the run has none or is not told."""
-    newest: Manifest | None = None
+    last: Manifest | None = None
     for number in reversed(store.versions(REPORT, interval)):
         found = store.manifest(REPORT, interval, number)
         if run_id in (None, found.result.get("run_id")):
             return found
-        newest = newest or found
-    return newest
+        last = last or found
+    return last
 
 
 def page_uri(store: Store, report: Manifest) -> str:

@@ -186,12 +186,12 @@ def parse(data: bytes, *, name: str) -> Manifest | Void:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise IntegrityError(
             f"{name} is not a readable manifest ({len(data)} bytes): {type(error).__name__} {error}",
-            hint=f"restore it from a backup, or delete {name} and run the stage again",
+            hint=f"restore it from a backup, or, unless the ledger names it, delete {name} and run the stage again",
         ) from error
     if content_digest(found.files, found.outputs) != found.digest:
         raise IntegrityError(
             f"{name} does not list what its digest says: it was changed after it was published.",
-            hint=f"restore it from a backup, or delete {name} and run the stage again",
+            hint=f"restore it from a backup, or, unless the ledger names it, delete {name} and run the stage again",
         )
     return found
 

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 # What Hadoop's glob patterns read as more than itself.
 GLOB = re.compile(r"([\\{}\[\]*?])")
+RESTORE = "restore it from a backup, or from an older object version"
 MANIFEST_NAME = re.compile(r"v(\d{6})\.json")
 
 
@@ -63,12 +64,15 @@ class Store:
         """What stands at a number that is taken.
 
         Raises:
-            IntegrityError: It is no manifest, or not the one of this version.
-            StorageError: There is nothing, or the store failed.
+            IntegrityError: It is no manifest, not the one of this version, or gone: nobody deletes one.
+            StorageError: The store failed.
         """
         name = manifest_name(dataset, interval, version)
         uri = self.objects.uri(name)
-        found = parse(self.objects.read(name), name=uri)
+        data = self.objects.read_or_none(name)
+        if data is None:
+            raise IntegrityError(f"{uri} is gone, the manifest of a version.", hint=RESTORE)
+        found = parse(data, name=uri)
         if isinstance(found, Manifest) and (found.dataset, found.interval, found.version) != (
             dataset,
             interval,
@@ -83,7 +87,7 @@ class Store:
         return [number for number, found in slots if isinstance(found, Manifest)]
 
     def manifest(self, dataset: str, interval: str, version: int) -> Manifest:
-        """Raises IntegrityError or StorageError: As for ``slot``; also where retention removed the version."""
+        """Raises IntegrityError or StorageError: As for ``slot``; the former also where retention removed it."""
         found = self.slot(dataset, interval, version)
         if isinstance(found, Void):
             raise found.error(self.objects.uri(manifest_name(dataset, interval, version)))
@@ -93,8 +97,8 @@ class Store:
         """The manifest a reference names.
 
         Raises:
-            IntegrityError: It is there, but with other content, or retention removed it.
-            StorageError: It was never there, or the store failed.
+            IntegrityError: It has other content, is gone, or retention removed it.
+            StorageError: The store failed.
         """
         found = self.manifest(ref.dataset, ref.interval, ref.version)
         if found.digest != ref.digest:
@@ -162,7 +166,8 @@ class Store:
         published = self.objects.uri(manifest_name(manifest.dataset, manifest.interval, manifest.version))
         return IntegrityError(
             f"{what}; {manifest.ref} lists it.",
-            hint=f"restore the file from a backup, or delete {published} and run the stage again",
+            hint="restore the file from a backup, or, unless the ledger names it, "
+            f"delete {published} and run the stage again",
         )
 
     def download(self, manifest: Manifest, path: str, to: Path) -> Path:

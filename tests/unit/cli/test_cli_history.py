@@ -6,6 +6,8 @@ import pytest
 from tests.fakes.published_night import PublishedNight
 from tests.unit.cli.conftest import Call
 
+from nightshift.ledger import Ledger
+
 
 def test_a_line_for_every_night(call: Call, nights_: list[PublishedNight]) -> None:
     lines = call("history", "flight_delays").out.splitlines()
@@ -89,6 +91,33 @@ class TestStatus:
         assert [entry["kind"] for entry in ledger] == ["promotion", "promotion", "refusal", "hold"]
         assert call("resume", "flight_delays").code == 0
         assert "on hold" not in call("status").out
+
+    def test_a_second_hold_says_that_the_first_one_stands(self, call: Call, nights_: list[PublishedNight]) -> None:
+        words = ("hold", "flight_delays")
+        first = json.loads(call(*words, "--reason", "freeze", "--by", "ada", "--json").out)
+        assert (first["already"], first["entry"]["by"]) == (False, "ada")
+        again = call(*words, "--reason", "it drifts", "--by", "grace")
+        assert again.code == 0
+        assert "flight_delays is on hold already, since " in again.out
+        assert "by ada (hold, ledger entry 4): freeze" in again.out
+        assert "Nothing was written, so your name and reason are not in the ledger." in again.out
+        assert json.loads(call(*words, "--reason", "it drifts", "--json").out)["already"] is True
+        assert len(Ledger(nights_[0].store).entries()) == 4
+
+    @pytest.mark.parametrize("empty", ["", "  "])
+    @pytest.mark.parametrize(
+        "command",
+        [("hold",), ("resume",), ("rollback",), ("promote", "--version", "3"), ("retire", "3")],
+        ids=lambda words: words[0],
+    )
+    def test_what_the_ledger_keeps_for_ever_says_something(
+        self, call: Call, nights_: list[PublishedNight], command: tuple[str, ...], empty: str
+    ) -> None:
+        model = (command[0], "flight_delays", *command[1:])
+        for words in (("--reason", empty), ("--reason", "r", "--by", empty)):
+            done = call(*model, *words)
+            assert (done.code, len(Ledger(nights_[0].store).entries())) == (2, 3)
+            assert "the ledger keeps who did what, and why" in " ".join(done.err.split())
 
     def test_before_the_first_night(self, call: Call) -> None:
         assert "none yet" in call("status").out

@@ -55,10 +55,11 @@ class FakeRegistry:
             raise self.error
         return Applied({alias: version for alias, version in self.roles.items() if version is not None}, self.sequence)
 
-    def apply(self, roles: Mapping[str, int | None], *, sequence: int) -> None:
+    def apply(self, roles: Mapping[str, int | None], *, sequence: int) -> tuple[str, ...]:
         if self.error is not None:
             raise self.error
         self.roles, self.sequence = dict(roles), sequence
+        return ()
 
 
 @pytest.fixture

@@ -288,7 +288,8 @@ def test_the_verdict_is_stored_as_the_quality_blessing(tmp_path: Path) -> None:
 def test_a_waiver_lets_a_refused_challenger_go_on_and_says_so(tmp_path: Path) -> None:
     champion_of(tmp_path)
     night, refused = evaluated(tmp_path, flipped=0.48)
-    waiver = Waiver(night.plan.interval.key, "quality", "2999-12-31")
+    failed = blessings.read(night.store, night.io.given("evaluate")).failed
+    waiver = Waiver(night.plan.interval.key, "quality", "2999-12-31", tuple(check.name for check in failed))
     Ledger(night.store).waive(waiver, reason="the label changed.", by="ada")
     _, result = night.run(evaluate)
     assert (refused.status, result.status, result.reused) == ("refused", "succeeded", False)
@@ -301,6 +302,24 @@ def test_a_waiver_lets_a_refused_challenger_go_on_and_says_so(tmp_path: Path) ->
     assert blessings.read(night.store, stored).verdict == "waived"
     evidence = json.loads(night.store.read(stored, "evaluation.json"))
     assert (evidence["waived_by"]["entry"], evidence["sentence"], evidence["reason"]) == (2, sentence, None)
+
+
+def test_a_waiver_lets_nothing_else_through_than_what_it_names(tmp_path: Path) -> None:
+    """As of a person who found the floor too strict, and of a night that was trained again on noise."""
+    champion_of(tmp_path)
+    night, _ = evaluated(tmp_path, flipped=0.48)
+    Ledger(night.store).waive(
+        Waiver(night.plan.interval.key, "quality", "2999-12-31", ("floor",)), reason="too strict", by="ada"
+    )
+    _, result = night.run(evaluate)
+    assert (result.status, result.reused) == ("refused", False)
+    stored = blessings.read(night.store, night.store.resolve(result.ref))
+    assert (stored.verdict, stored.waived_by) == ("failed", None)
+    assert {"floor", "champion"} <= {check.name for check in stored.failed}
+    others = [check.name for check in stored.failed if check.name != "floor"]
+    assert str(result.reason).endswith(
+        f" ada's waiver (ledger entry 2) is for floor and not for {', '.join(others)}, so it does not count."
+    )
 
 
 def test_a_holdout_with_a_silent_day_judges_nothing(tmp_path: Path) -> None:

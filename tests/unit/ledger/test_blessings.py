@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,28 @@ from nightshift.ledger import Blessed, Ledger, Waiver, blessings
 from nightshift.ledger.blessings import KINDS, Blessing, Check, Kind, WaivedBy
 from nightshift.storage import Store
 
-WAIVER = WaivedBy(entry=1, by="ada", reason="a strike in the holdout", expires="2999-01-01")
+WAIVER = WaivedBy(
+    entry=1, by="ada", reason="a strike in the holdout", expires="2999-01-01", checks=("as_told", "floor")
+)
+NAMES = st.sampled_from(["as_told", "floor", "champion"])
+# As they were written before waivers named checks.
+OLD_WAIVER = (
+    b'{"at":"2026-11-01T08:00:00+00:00","blessings":{},"by":"ada","code":null,"data":null,"digest":'
+    b'"b91df6d62d06b1dab53a9450fdd7253675744b1f0270ab0dd646ba46d66da633","format":3,"from":null,"kind":"waiver",'
+    b'"previous":"0000000000000000000000000000000000000000000000000000000000000000","reason":"a strike","report":null,'
+    b'"run_key":"waiver of quality for 2013-07-14 after entry 0","sequence":1,"to":null,"waiver":{"blessing":"quality",'
+    b'"expires":"2999-01-01","interval":"2013-07-14"}}'
+)
+OLD_BLESSING = (
+    b'{"about":"dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd","checks":[{"bound":0.5,"name":"floor",'
+    b'"passed":false,"text":"low","value":0.1}],"digest":"2d7cacfbd527d90890de27516121c522e546664aad0f3619e0aa04bdd210642c",'
+    b'"evidence":"evaluation.json","format":1,"interval":"2013-07-14","kind":"quality","verdict":"waived","waived_by":'
+    b'{"by":"ada","entry":1,"expires":"2999-01-01","reason":"a strike"}}'
+)
 CHECKS = st.lists(
     st.builds(
         Check,
-        name=st.text(),
+        name=NAMES,
         passed=st.booleans(),
         value=st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
         bound=st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -48,9 +66,10 @@ def test_the_verdict_follows_from_the_checks_and_survives_storage(
         waiver=WAIVER if waived else None,
     )
     fit = all(check.passed for check in checks)
-    assert blessing.verdict == ("passed" if fit else "waived" if waived else "failed")
-    assert blessing.counts == (fit or waived)
-    assert (blessing.waived_by is None) == (fit or not waived)
+    covered = waived and all(check.passed or check.name != "champion" for check in checks)
+    assert blessing.verdict == ("passed" if fit else "waived" if covered else "failed")
+    assert blessing.counts == (fit or covered)
+    assert (blessing.waived_by is None) == (fit or not covered)
     assert len(blessing.failed) == sum(not check.passed for check in checks)
     again = Blessing.from_json(blessing.to_json(), name="x")
     assert (again, again.digest) == (blessing, blessing.digest)
@@ -66,6 +85,8 @@ def test_the_verdict_follows_from_the_checks_and_survives_storage(
         ({"kind": "data"}, "about no model"),
         ({"kind": "luck"}, "no 'luck' blessing"),
         ({"waived_by": WAIVER}, "says passed"),
+        ({"verdict": "waived", "checks": (BAD,), "waived_by": replace(WAIVER, checks=("floor",))}, "say failed"),
+        ({"verdict": "failed", "checks": (BAD,), "waived_by": replace(WAIVER, checks=("floor",))}, "say failed"),
     ],
 )
 def test_a_blessing_that_contradicts_itself_cannot_be_made(changes: dict[str, object], said: str) -> None:
@@ -80,7 +101,7 @@ def test_a_number_that_json_cannot_say_is_refused() -> None:
         Blessing.judged("data", [check], interval="2013-07-14", evidence="none").to_json()
 
 
-@pytest.mark.parametrize("change", [{"verdict": "waived"}, {"evidence": "x"}, {"format": 2}, {"checks": []}])
+@pytest.mark.parametrize("change", [{"verdict": "waived"}, {"evidence": "x"}, {"format": 1}, {"checks": []}])
 def test_a_changed_blessing_is_found_out(change: dict[str, object]) -> None:
     raw = json.loads(blessing_of("infra", "2013-07-14", "d" * 64).to_json())
     with pytest.raises(IntegrityError, match="the-name"):
@@ -160,13 +181,43 @@ def test_a_waived_blessing_counts_as_long_as_its_waiver_stands_in_the_ledger(sto
     interval = interval_of(14)
     with pytest.raises(NotBlessed, match="counted by the waiver in ledger entry 1"):
         ledger.promote(waived(store, WAIVER), reason="r", by="b", run_key="k")
-    ledger.waive(Waiver(interval.key, "quality", "2001-01-01"), reason="long ago", by="ada")
+    ledger.waive(Waiver(interval.key, "quality", "2001-01-01", ("as_told",)), reason="long ago", by="ada")
     assert ledger.waiver("quality", interval) is None
     with pytest.raises(NotBlessed, match="counted by the waiver"):
         ledger.promote(waived(store, WAIVER), reason="r", by="b", run_key="k")
-    ledger.waive(Waiver(interval.key, "quality", "2999-01-01"), reason="a strike", by="ada")
+    ledger.waive(Waiver(interval.key, "quality", "2999-01-01", ("floor",)), reason="another check", by="ada")
+    with pytest.raises(NotBlessed, match="counted by the waiver"):
+        ledger.promote(waived(store, WAIVER), reason="r", by="b", run_key="k")
+    ledger.waive(Waiver(interval.key, "quality", "2999-01-01", ("as_told",)), reason="a strike", by="ada")
     given_ = ledger.waiver("quality", interval)
-    assert given_ == WaivedBy(entry=2, by="ada", reason="a strike", expires="2999-01-01")
+    assert given_ == WaivedBy(entry=3, by="ada", reason="a strike", expires="2999-01-01", checks=("as_told",))
+    ledger.waive(Waiver(interval.key, "quality", "2999-01-01", ("floor",)), reason="another check", by="ada")
     entry = ledger.promote(waived(store, given_), reason="r", by="b", run_key="k")
     assert entry == ledger.entries()[-1]
     assert entry.blessings["quality"].verdict == "waived"
+
+
+def test_a_waiver_names_what_it_waives(store: Store) -> None:
+    for checks in (None, ()):
+        with pytest.raises(ValueError, match="names no checks"):
+            Ledger(store).waive(Waiver("2013-07-14", "quality", "2999-01-01", checks), reason="r", by="ada")
+    assert Ledger(store).entries() == []
+
+
+def test_a_waiver_of_before_it_named_checks_still_means_every_one(store: Store) -> None:
+    store.objects.write("ledger/000000001.json", OLD_WAIVER)
+    ledger = Ledger(store)
+    (entry,) = ledger.entries()
+    assert (entry.waiver, entry.to_json()) == (Waiver("2013-07-14", "quality", "2999-01-01"), OLD_WAIVER)
+    found = ledger.waiver("quality", interval_of(14))
+    assert found is not None
+    assert found.covers([BAD, Check("floor", False, None, None, "")])
+    promoted = ledger.promote(waived(store, found), reason="r", by="b", run_key="k")
+    assert promoted == ledger.entries()[-1]
+
+
+def test_a_blessing_of_before_waivers_named_checks_is_read_as_it_was(store: Store) -> None:
+    blessing = Blessing.from_json(OLD_BLESSING, name="x")
+    assert blessing.waived_by == WaivedBy(1, "ada", "a strike", "2999-01-01")
+    assert (blessing.verdict, blessing.to_json()) == ("waived", OLD_BLESSING)
+    assert blessing.digest == json.loads(OLD_BLESSING)["digest"]

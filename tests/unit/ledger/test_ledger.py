@@ -162,7 +162,7 @@ def test_an_unreadable_entry_is_named(tmp_path: Path, data: bytes) -> None:
         ledger.entries()
 
 
-@pytest.mark.parametrize("changes", [{"format": 4}, {"kind": "coronation"}])
+@pytest.mark.parametrize("changes", [{"format": 5}, {"kind": "coronation"}])
 def test_an_entry_of_a_newer_version_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
     ledger = three_entries(tmp_path)
     damage(tmp_path, 3, **changes)

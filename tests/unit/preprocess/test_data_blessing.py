@@ -364,6 +364,17 @@ def test_a_failed_verdict_is_kept_as_evidence_each_time_and_waived_ones_are_not(
     assert store.versions(blessings.UNBLESSED, "2013-07-14") == [1, 2]
 
 
+def test_a_waiver_of_another_check_lets_nothing_through_and_says_why(tmp_path: Path) -> None:
+    train, holdout = clean()
+    waiver = WaivedBy(3, "ana", "the airline confirmed it", "2013-08-01", ("overlap",))
+    with pytest.raises(DataNotBlessed) as caught:
+        blessed(store_in(tmp_path), (copied(train), copied(holdout)), waiver=waiver)
+    assert caught.value.message.splitlines()[-1].startswith(
+        "ana's waiver (ledger entry 3) is for overlap and not for leakage.temp"
+    )
+    assert "nightshift waive flight_delays --night 2013-07-15 --blessing data --reason" in (caught.value.hint or "")
+
+
 def test_one_row_in_both_windows_is_refused(tmp_path: Path) -> None:
     train, holdout = clean()
     copy = holdout.slice(5, 1)

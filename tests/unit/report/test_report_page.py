@@ -14,6 +14,7 @@ from tests.fakes.published_night import PublishedNight, demo_spec, plan_of
 from nightshift.errors import StorageError, ValidationFailed
 from nightshift.report import render_run
 from nightshift.report.evidence import Evidence
+from nightshift.report.facts import facts
 from nightshift.report.nights import nights
 from nightshift.report.page import html
 
@@ -117,12 +118,19 @@ class TestContent:
 
         raw = published_night.evaluation(0.97, 0.9, 1) | {
             "warnings": ["ROC AUC rose by 0.0700 in one step: suspicious."],
-            "waived_by": {"entry": 4, "by": "ada", "reason": "the label changed", "expires": "2013-07-01"},
+            "waived_by": {
+                "entry": 4,
+                "by": "ada",
+                "reason": "the label changed",
+                "expires": "2013-07-01",
+                "checks": ["floor", "champion"],
+            },
             "verdict": "undecided",
             "refresh": True,
         }
         found = Evaluation.read(raw)
-        assert (found.warnings, found.waived_by) == (tuple(raw["warnings"]), "ada: the label changed")
+        waived = "ada (ledger entry 4, up to 2013-07-01, for floor, champion): the label changed"
+        assert (found.warnings, found.waived_by) == (tuple(raw["warnings"]), waived)
         assert found.verdict == "undecided, a refresh"
 
     def test_what_it_looks_at_says_of_which_rows_and_how(self, published: tuple[Path, list[PublishedNight]]) -> None:
@@ -349,3 +357,10 @@ class TestMlflow:
         monkeypatch.setattr("nightshift.registry.mlflow_registry.Registry", away)
         assert "model v2 replaced v1" in rendered(night)
         assert "could not be logged to MLflow: MLflow does not answer" in caplog.text
+
+
+def test_waived_data_checks_stand_in_their_stage() -> None:
+    summary = {"train_rows": 10, "holdout_rows": 5, "blessing": "waived", "checks_failed": 2}
+    assert facts("preprocess", summary) == "10 to train on, 5 held out; waived: 2 failed checks"
+    named = {**summary, "checks_waived": ["leakage.temp", "overlap"]}
+    assert facts("preprocess", named) == "10 to train on, 5 held out; waived: leakage.temp, overlap"
