@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
 from nightshift.spec.models import ModelSpec
-from nightshift_airflow.runs import is_dags_test
+from nightshift_airflow.runs import NightFailed, is_dags_test
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -29,7 +29,7 @@ TIMEOUT = 10  # seconds
 
 
 class FailureNotifier:
-    """Task callback: tell the webhook that a stage failed for good.
+    """Task callback: tell the webhook that a stage failed for good; each failure once.
 
     Args:
         spec: The model's spec.
@@ -39,6 +39,8 @@ class FailureNotifier:
         self.spec = spec
 
     def __call__(self, context: Context) -> None:
+        if isinstance(context.get("exception"), NightFailed):
+            return
         stage = context["ti"].task_id
         reason = str(context.get("exception") or "the task was ended from outside")
         headline = f"{self.spec.model}: {stage} failed; the champion stays."

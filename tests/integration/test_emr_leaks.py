@@ -1,5 +1,6 @@
 """Whatever goes wrong, and wherever: no cluster is left. Each case counts what lives when its run is over, and what
-lives after the reaper, and ends recovered, or failed with a reason that people understand.
+lives after the reaper, and ends recovered, or failed with a reason that people understand. Runs that a person marks as
+failed are in ``test_emr_outcome.py``.
 
 The tasks are the real ones and AWS is the double; steps run no program, so a case takes a second.
 """
@@ -7,18 +8,15 @@ The tasks are the real ones and AWS is the double; steps run no program, so a ca
 from __future__ import annotations
 
 import asyncio
-import time
-import uuid
 from collections.abc import Callable
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.fakes.aws import AwsDouble
-from tests.fakes.emr_night import Killed, Night, emr_spec, fired, leave_results, tasks_of
+from tests.fakes.emr_night import Killed, Night, emr_spec, fired, hurry, tasks_of
 
-from nightshift_airflow.compute.emr import account, clusters, driver_log, operators, stage_run, triggers, waiting
+from nightshift_airflow.compute.emr import account, clusters, operators, stage_run, waiting
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Airflow and moto warn of themselves
 
@@ -29,24 +27,8 @@ SEND = stage_run._add
 @pytest.fixture
 def double(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> AwsDouble:
     """The same, and no real waiting."""
-    monkeypatch.setenv("NIGHTSHIFT_EMR_LOG_WAIT", "1")
-    monkeypatch.setenv("NIGHTSHIFT_STORAGE", f"s3://ns-store/{uuid.uuid4()}")  # no result of another test
-    quick = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: time.sleep(0.01))
-    for module in (account, clusters, driver_log, waiting):
-        monkeypatch.setattr(module, "time", quick)
-    monkeypatch.setattr(triggers, "asyncio", Hasty())
-    monkeypatch.setattr(stage_run, "_add", leave_results(double))
+    hurry(monkeypatch, double)
     return double
-
-
-class Hasty:
-    """``asyncio``, impatient."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(asyncio, name)
-
-    async def sleep(self, _: float) -> None:
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture(params=[pytest.param(False, id="waiting"), pytest.param(True, id="deferred", marks=pytest.mark.long)])
@@ -115,7 +97,9 @@ def test_killed_after_create_for_good(night: Night, double: AwsDouble, monkeypat
     night.tasks["cluster"].retries = 0
     once(monkeypatch, clusters.Clusters, "_create")
     assert night.run() == "failed"
-    assert night.states["release"] == "success", "preflight succeeded, so Airflow runs the teardown"
+    assert "the night failed in cluster; the cluster is gone." in reason(night), (
+        "preflight succeeded: the teardown runs"
+    )
     nothing_left(night)
 
 
@@ -262,22 +246,6 @@ def test_the_worker_is_lost_and_the_next_try_finds_the_step(
     assert night.run() == "success", reason(night)
     [cluster] = double.emr.clusters()
     assert len(cluster.steps) == 5, "the second try attaches to the step of the first"
-    nothing_left(night)
-
-
-def test_the_run_is_marked_failed(night: Night, double: AwsDouble) -> None:
-    """Airflow ends the running task, skips what follows, and runs the teardown."""
-    well(double)
-
-    def mark(task: str, number: int) -> None:
-        if task == "validate":
-            night.tasks["validate"].retries = 0
-            night.tasks["validate"].on_kill()
-            raise Killed
-
-    night.before = mark
-    assert night.run() == "failed"
-    assert night.states["release"] == "success"
     nothing_left(night)
 
 

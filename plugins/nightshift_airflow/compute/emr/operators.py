@@ -23,7 +23,7 @@ from nightshift.spec.models import ModelSpec
 from nightshift_airflow.compute.emr.identity import Identity
 from nightshift_airflow.links import ClusterLink, show_while_running
 from nightshift_airflow.operators import StageOperator, for_airflow, task_defaults
-from nightshift_airflow.runs import interval_of, trigger_of
+from nightshift_airflow.runs import NightFailed, interval_of, trigger_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -132,14 +132,31 @@ class ClusterOperator(EmrOperator):
 
 
 class ReleaseOperator(EmrOperator):
-    """Ends whatever this run has on EMR, and waits until it is gone."""
+    """Ends whatever this run has on EMR, and waits until it is gone. Then it fails if the night has failed."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Gives the ids of what was ended.
 
         Raises:
+            NightFailed: Nothing is left of a night that has failed.
             AirflowFailException: AWS refuses.
             NightshiftError: Something lives on, or AWS does not answer.
+        """
+        from nightshift_airflow.compute.emr.outcome import went_wrong
+
+        with for_airflow():
+            ended = self._end(context)
+        ti = context["ti"]
+        states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
+        if why := went_wrong(states, lambda task: ti.xcom_pull(task_ids=task), around=("preflight", CREATE)):
+            raise NightFailed(f"{why}; the cluster is gone.")
+        return {"ended": ended}
+
+    def _end(self, context: Context) -> list[str]:
+        """Gives the ids of what was ended.
+
+        Raises:
+            NightshiftError: AWS refuses or does not answer, or something lives on.
         """
         from nightshift.emr_settings import connection_of
         from nightshift.settings import Settings
@@ -147,20 +164,19 @@ class ReleaseOperator(EmrOperator):
         from nightshift_airflow.compute.emr.clusters import Clusters
         from nightshift_airflow.compute.emr.waiting import wait
 
-        with for_airflow():
-            account = Account(connection_of())
-            clusters = Clusters(account)
-            identity = identity_of(context, self.spec, Settings.from_environment())
-            remembered = context["ti"].xcom_pull(task_ids=CREATE) or {}
-            ended = clusters.end_all(identity, also=remembered.get("cluster_id"))
-            deadline = time.monotonic() + END_LIMIT.total_seconds()
-            for cluster_id in ended:
-                left = max(1.0, deadline - time.monotonic())
-                wait(account, "job_flow_terminated", {"ClusterId": cluster_id}, poll_s=poll_s(), limit_s=left)
-            if alive := clusters.of_run(identity):
-                raise JobError(f"the cluster {', '.join(map(str, alive))} lives on.", hint="this task tries again")
-            self.log.info("ended: %s", ", ".join(ended) or "nothing, there was nothing left")
-            return {"ended": ended}
+        account = Account(connection_of())
+        clusters = Clusters(account)
+        identity = identity_of(context, self.spec, Settings.from_environment())
+        remembered = context["ti"].xcom_pull(task_ids=CREATE) or {}
+        ended = clusters.end_all(identity, also=remembered.get("cluster_id"))
+        deadline = time.monotonic() + END_LIMIT.total_seconds()
+        for cluster_id in ended:
+            left = max(1.0, deadline - time.monotonic())
+            wait(account, "job_flow_terminated", {"ClusterId": cluster_id}, poll_s=poll_s(), limit_s=left)
+        if alive := clusters.of_run(identity):
+            raise JobError(f"the cluster {', '.join(map(str, alive))} lives on.", hint="this task tries again")
+        self.log.info("ended: %s", ", ".join(ended) or "nothing, there was nothing left")
+        return ended
 
 
 class EmrStageOperator(StageOperator):
