@@ -177,7 +177,9 @@ class Night:
             return self._fresh(name).resume_execution(deferred.method_name, {"event": event}, context)
         assert deferred.timeout is not None, f"{name} stays deferred for ever: Airflow knows no time for it"
         self.timeouts[name] = deferred.timeout
-        return self._fresh(name).resume_execution("__fail__", {"error": TriggerFailureReason.TRIGGER_TIMEOUT}, context)
+        return self._fresh(name).resume_execution(
+            "__fail__", {"error": TriggerFailureReason.TRIGGER_TIMEOUT.value}, context
+        )
 
     def _fresh(self, name: str) -> Any:
         """The task as another process would have it, its template rendered."""

@@ -8,6 +8,9 @@ The tasks are the real ones and AWS is the double; steps run no program, so a ca
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -16,7 +19,7 @@ import pytest
 from tests.fakes.aws import AwsDouble
 from tests.fakes.emr_night import Killed, Night, emr_spec, fired, hurry, tasks_of
 
-from nightshift_airflow.compute.emr import account, clusters, operators, stage_run, waiting
+from nightshift_airflow.compute.emr import account, clusters, operators, stage_run, triggers, waiting
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Airflow and moto warn of themselves
 
@@ -337,30 +340,65 @@ def test_a_triggerer_is_killed_and_another_takes_over(night: Night, double: AwsD
 
 
 def restarted(trigger: Any) -> Any:
-    """Run a trigger, cancel it in the middle, and run what Airflow has stored of it."""
+    """Run a trigger, cancel it when it has looked and seen nothing yet, and run what Airflow has stored of it."""
+    stored = json.loads(json.dumps(trigger.serialize()[1]))
+    looked = threading.Event()
+    real = trigger._look
+
+    async def look(*about: Any) -> Any:
+        await real(*about)
+        looked.set()
+        return "not yet"
 
     async def begin() -> None:
+        trigger._look = look
         running = asyncio.ensure_future(anext(trigger.run()))
-        await asyncio.sleep(0)
+        while not looked.is_set():
+            await asyncio.sleep(0.01)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(begin())
-    return fired(trigger)
+    return fired(type(trigger)(**stored))
 
 
-def test_a_triggerer_is_killed_and_none_takes_over(night: Night, double: AwsDouble) -> None:
-    """The task waits until Airflow fails it: the teardown follows."""
-    if not night.deferrable:
-        return
+def test_a_trigger_that_is_taken_up_again_gets_no_new_time(double: AwsDouble) -> None:
+    """It looks once more, since it may be over, and then says that it took too long."""
+    double.inject.step("*", "HANG", times=None)
+    Night(double, tasks_of(emr_spec())).run(until="cluster")
+    [cluster] = double.alive()
+    program = {"Jar": "command-runner.jar", "Args": ["spark-submit", "s3://ns-code/jobs/x.py"]}
+    step = {"Name": "any", "ActionOnFailure": "CONTINUE", "HadoopJarStep": program}
+    [step_id] = double.client("emr").add_job_flow_steps(JobFlowId=cluster.id, Steps=[step])["StepIds"]
+    trigger = triggers.WaiterTrigger(
+        connection="aws_default",
+        waiter="step_wait_for_terminal",
+        arguments={"ClusterId": cluster.id, "StepId": step_id},
+        poll_s=0.01,
+        limit_s=3600.0,
+        until=time.time() - 1,
+        carry={},
+    )
+    told = fired(trigger)
+    assert "was not over within 60 minutes" in told["trouble"]["message"]
+    assert len(double.journal.of("DescribeStep")) == 1
+
+
+@pytest.mark.parametrize("lost", ["cluster", "train"])
+def test_a_triggerer_is_killed_and_none_takes_over(
+    double: AwsDouble, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """Airflow fails the task when the time is over that the task has set; the teardown follows."""
+    monkeypatch.setattr(operators, "deferred", lambda: True)
+    night = Night(double, tasks_of(emr_spec()), deferrable=True)
     well(double)
-
-    def lost(trigger: Any) -> Any:
-        raise TimeoutError("Trigger timeout")
-
-    night.triggerer = lost
+    at: list[str] = []
+    night.before = lambda task, number: at.append(task)
+    night.triggerer = lambda trigger: None if at[-1] == lost else fired(trigger)
     assert night.run() == "failed"
-    assert "Trigger timeout" in reason(night)
+    assert (lost, "Trigger timeout") in night.said
+    limit = operators.START_LIMIT if lost == "cluster" else night.tasks["train"].execution_timeout
+    assert night.timeouts[lost] > limit, "the trigger says so first, where there is one"
     nothing_left(night)
 
 

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 START_LIMIT = timedelta(minutes=45)  # on-demand capacity may take its time; spot falls back after minutes
 END_LIMIT = timedelta(minutes=30)
+LATE = timedelta(minutes=10)  # by which a trigger may miss its time, before Airflow believes it lost
 CREATE = "cluster"
 
 
@@ -103,10 +104,7 @@ class ClusterOperator(EmrOperator):
             self._show(context, run, cluster.id)
             arguments = {"ClusterId": cluster.id}
             if deferred():
-                self.defer(
-                    trigger=run.trigger("job_flow_waiting", arguments, limit=START_LIMIT, carry=arguments),
-                    method_name="resume",
-                )
+                self.defer(**run.deferral("job_flow_waiting", arguments, limit=START_LIMIT, carry=arguments))
             from nightshift_airflow.compute.emr.waiting import wait
 
             wait(run.account, "job_flow_waiting", arguments, poll_s=run.emr.poll_s, limit_s=START_LIMIT.total_seconds())
@@ -218,12 +216,8 @@ class EmrStageOperator(StageOperator):
         if deferred():
             carry = {**submitted.to_dict(), "handover": handover.so_far()}
             limit = self.execution_timeout or timedelta(hours=6)
-            self.defer(
-                trigger=run.trigger(
-                    "step_wait_for_terminal", submitted.arguments(), limit=limit, carry=carry, result=submitted.result
-                ),
-                method_name="resume",
-            )
+            arguments, result = submitted.arguments(), submitted.result
+            self.defer(**run.deferral("step_wait_for_terminal", arguments, limit=limit, carry=carry, result=result))
         return submitted.wait(self.execution_timeout or timedelta(hours=6))
 
     def _finish(self, context: Context, event: Mapping[str, Any]) -> Handover:
@@ -330,7 +324,7 @@ class EmrRun:
 
         return provide_code(self.account, self.emr, dependencies(self.account, self.emr))
 
-    def trigger(
+    def deferral(
         self,
         waiter: str,
         arguments: Mapping[str, str],
@@ -338,19 +332,24 @@ class EmrRun:
         limit: timedelta,
         carry: Mapping[str, Any],
         result: str | None = None,
-    ) -> Any:
-        """What waits in the triggerer."""
+    ) -> dict[str, Any]:
+        """How a task waits in the triggerer, and when Airflow goes on without it.
+
+        The trigger keeps the limit itself; a trigger that no triggerer runs cannot.
+        """
         from nightshift_airflow.compute.emr.triggers import WaiterTrigger
 
-        return WaiterTrigger(
+        trigger = WaiterTrigger(
             connection=self.emr.connection,
             waiter=waiter,
             arguments=arguments,
             poll_s=self.emr.poll_s,
             limit_s=limit.total_seconds(),
+            until=time.time() + limit.total_seconds(),
             carry=carry,
             result=result,
         )
+        return {"trigger": trigger, "method_name": "resume", "timeout": limit + LATE}
 
 
 def identity_of(context: Context, spec: ModelSpec, settings: Settings) -> Identity:
