@@ -68,6 +68,20 @@ def notify_leak(context: Context, model: str, settings: Settings, reason: str) -
             _send(spec, {"event": "leak", "text": f"{model}: {reason}", "reason": reason}, context)
 
 
+def notify_reaper_failure(context: Context) -> None:
+    """Task callback: tell the webhooks of all models on EMR, each once, that clusters may be left behind."""
+    from nightshift.settings import Settings
+    from nightshift.spec.loader import load_specs
+
+    settings = Settings.from_environment()
+    specs = load_specs(settings.models, check_sql=False).specs
+    on_emr = [spec for spec in specs if settings.compute_of(spec.compute.target) == "emr"]
+    reason = str(context.get("exception") or "it was ended from outside")
+    text = f"the reaper failed: clusters that cost money may have been left behind.\n{reason}"
+    for spec in {spec.notify.connection: spec for spec in on_emr if spec.notify is not None}.values():
+        _send(spec, {"event": "reaper", "text": text, "reason": reason}, context)
+
+
 def explain_retry(context: Context) -> None:
     """Task callback, to be the last one: repeat the reason below the traceback, where people look."""
     log.error("%s failed and will be tried again.\n%s", context["ti"].task_id, context.get("exception"))

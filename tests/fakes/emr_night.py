@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from fnmatch import fnmatchcase
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from airflow.sdk import dag
 from airflow.sdk.bases.operator import TriggerFailureReason
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
@@ -31,7 +29,7 @@ from tests.fakes.published_night import MODELS, demo_spec
 from nightshift.plan import STAGES
 from nightshift.spec.models import ModelSpec
 from nightshift_airflow import lifecycle
-from nightshift_airflow.compute.emr import account, clusters, driver_log, stage_run, triggers, waiting
+from nightshift_airflow.compute.emr import stage_run
 from nightshift_airflow.compute.emr.operators import EmrOperator, EmrStageOperator
 from nightshift_airflow.compute.emr.reaper import ReaperOperator
 from nightshift_airflow.describe import dag_of
@@ -237,27 +235,6 @@ def fired(trigger: Any) -> Any:
         raise AssertionError("a trigger gives an event")
 
     return asyncio.run(first())
-
-
-class Hasty:
-    """``asyncio``, impatient."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(asyncio, name)
-
-    async def sleep(self, _: float) -> None:
-        await asyncio.sleep(0.01)
-
-
-def hurry(monkeypatch: pytest.MonkeyPatch, double: AwsDouble) -> None:
-    """Let nothing wait, and steps leave results without running."""
-    monkeypatch.setenv("NIGHTSHIFT_EMR_LOG_WAIT", "1")
-    monkeypatch.setenv("NIGHTSHIFT_STORAGE", f"s3://ns-store/{uuid.uuid4()}")  # no result of another test
-    quick = SimpleNamespace(monotonic=time.monotonic, time=time.time, sleep=lambda _: time.sleep(0.01))
-    for module in (account, clusters, driver_log, waiting):
-        monkeypatch.setattr(module, "time", quick)
-    monkeypatch.setattr(triggers, "asyncio", Hasty())
-    monkeypatch.setattr(stage_run, "_add", leave_results(double))
 
 
 def leave_results(double: AwsDouble, **statuses: str) -> Callable[..., str]:

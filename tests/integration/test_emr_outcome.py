@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from tests.fakes.airflow_run import StoredRun
 from tests.fakes.aws import AwsDouble
-from tests.fakes.emr_night import RUN, Night, emr_spec, hurry, leave_results, tasks_of
+from tests.fakes.emr_faults import hurry, well
+from tests.fakes.emr_night import RUN, Night, emr_spec, leave_results, tasks_of
 
 from nightshift.plan import STAGES
 from nightshift_airflow.compute.emr import stage_run
@@ -35,10 +36,6 @@ def database() -> None:
 
 def night_of(double: AwsDouble, stages: str) -> Night:
     return Night(double, tasks_of(emr_spec(stages=stages)))
-
-
-def well(double: AwsDouble) -> None:
-    double.inject.step("*", "COMPLETED", times=None)
 
 
 def why(night: Night) -> str:
