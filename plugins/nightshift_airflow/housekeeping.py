@@ -19,7 +19,7 @@ from nightshift.emr_settings import is_configured
 from nightshift.errors import NightshiftError, SettingsError, StorageError
 from nightshift.settings import Settings
 from nightshift_airflow.describe import DAY, START
-from nightshift_airflow.notifiers import explain_failure, explain_retry
+from nightshift_airflow.notifiers import explain_failure, explain_retry, notify_reaper_failure
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -71,7 +71,8 @@ SCHEDULE: dict[str, Any] = {
 REAPING = """\
 Ends EMR clusters that belong to this environment of Nightshift, by their tags, and that nobody looks after any more:
 their run has ended, or their deadline has passed. There should never be one: each is said loudly, in the log and to the
-model's webhook. Clusters without Nightshift's tags are never touched.
+model's webhook. If it cannot do its work, it says that to the webhooks of all models on EMR. Clusters without
+Nightshift's tags are never touched.
 
 Without `NIGHTSHIFT_EMR_…` in the environment there is nothing to reap, and no schedule.
 """
@@ -91,7 +92,11 @@ def reap_clusters() -> BaseOperator:
     """End clusters that were left behind."""
     from nightshift_airflow.compute.emr.reaper import ReaperOperator
 
-    return ReaperOperator(task_id="reap_clusters", execution_timeout=timedelta(minutes=20))
+    return ReaperOperator(
+        task_id="reap_clusters",
+        execution_timeout=timedelta(minutes=20),
+        on_failure_callback=[notify_reaper_failure, explain_failure],
+    )
 
 
 def remove_s3_leftovers() -> BaseOperator:

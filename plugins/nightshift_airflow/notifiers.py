@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
 from nightshift.spec.models import ModelSpec
-from nightshift_airflow.runs import is_dags_test
+from nightshift_airflow.runs import NightFailed, is_dags_test
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -29,7 +29,7 @@ TIMEOUT = 10  # seconds
 
 
 class FailureNotifier:
-    """Task callback: tell the webhook that a stage failed for good.
+    """Task callback: tell the webhook that a stage failed for good; each failure once.
 
     Args:
         spec: The model's spec.
@@ -39,6 +39,8 @@ class FailureNotifier:
         self.spec = spec
 
     def __call__(self, context: Context) -> None:
+        if isinstance(context.get("exception"), NightFailed):
+            return
         stage = context["ti"].task_id
         reason = str(context.get("exception") or "the task was ended from outside")
         headline = f"{self.spec.model}: {stage} failed; the champion stays."
@@ -64,6 +66,20 @@ def notify_leak(context: Context, model: str, settings: Settings, reason: str) -
     for spec in load_specs(settings.models, check_sql=False).specs:
         if spec.model == model:
             _send(spec, {"event": "leak", "text": f"{model}: {reason}", "reason": reason}, context)
+
+
+def notify_reaper_failure(context: Context) -> None:
+    """Task callback: tell the webhooks of all models on EMR, each once, that clusters may be left behind."""
+    from nightshift.settings import Settings
+    from nightshift.spec.loader import load_specs
+
+    settings = Settings.from_environment()
+    specs = load_specs(settings.models, check_sql=False).specs
+    on_emr = [spec for spec in specs if settings.compute_of(spec.compute.target) == "emr"]
+    reason = str(context.get("exception") or "it was ended from outside")
+    text = f"the reaper failed: clusters that cost money may have been left behind.\n{reason}"
+    for spec in {spec.notify.connection: spec for spec in on_emr if spec.notify is not None}.values():
+        _send(spec, {"event": "reaper", "text": text, "reason": reason}, context)
 
 
 def explain_retry(context: Context) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow.sdk.exceptions import AirflowFailException
+
 if TYPE_CHECKING:
     from nightshift.plan import Interval, Trigger
 
@@ -19,6 +21,10 @@ _TRIGGER: dict[str, Trigger] = {
     "asset_materialization": "asset",
 }
 _DAGS_TEST = "dag_test"  # who triggers the runs of `airflow dags test`, says Airflow
+
+
+class NightFailed(AirflowFailException):
+    """A task that went well fails all the same, because the night has failed: who failed has said why."""
 
 
 class Run(Protocol):

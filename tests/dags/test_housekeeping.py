@@ -104,6 +104,33 @@ def test_a_leak_is_told_to_the_webhook_of_its_model_and_to_no_other(
     assert body["text"] == "parcels: the cluster j-1 was ended"
 
 
+def test_a_reaper_that_fails_tells_each_webhook_of_models_on_emr_once(
+    repository: DagBag, dags_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightshift_airflow import notifiers
+
+    about = {"letters": ("emr", "hook"), "parcels": ("emr", "hook"), "notes": ("emr", "other"), "here": ("local", "no")}
+    for model, (target, connection) in about.items():
+        spec = write_model(dags_folder.parent, model=model, days=0) / f"{model}.yaml"
+        text = spec.read_text().replace(str(dags_folder.parent / "data"), "s3://data/x")
+        spec.write_text(f"{text}compute: {{target: {target}}}\nnotify: {{connection: {connection}}}\n")
+    heard: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(notifiers, "post", lambda connection, body: heard.append((connection, body)))
+    monkeypatch.setenv("NIGHTSHIFT_MODELS", str(dags_folder / "models"))
+    task = repository.dags["nightshift__reaper"].get_task("reap_clusters")
+    ti = SimpleNamespace(dag_id="nightshift__reaper", run_id="r1", task_id="reap_clusters")
+    told: Any = {
+        "ti": ti,
+        "exception": StorageError("the cluster j-1 could not be ended"),
+        "dag_run": SimpleNamespace(),
+    }
+    for callback in task.on_failure_callback:
+        callback(told)
+    assert sorted(connection for connection, _ in heard) == ["hook", "other"]
+    assert all(body["event"] == "reaper" for _, body in heard)
+    assert all("the cluster j-1 could not be ended" in body["text"] for _, body in heard)
+
+
 def test_every_day_at_a_quiet_hour(dag: DAG) -> None:
     assert dag.timetable.expression == "30 5 * * *"
     assert str(dag.timetable.timezone) == "UTC"

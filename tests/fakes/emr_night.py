@@ -10,28 +10,32 @@ import asyncio
 import json
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from types import SimpleNamespace
 from typing import Any
 
 from airflow.sdk import dag
+from airflow.sdk.bases.operator import TriggerFailureReason
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
+from tests.fakes.airflow_run import state_of_run
 from tests.fakes.aws import AwsDouble
 from tests.fakes.published_night import MODELS, demo_spec
 
+from nightshift.plan import STAGES
 from nightshift.spec.models import ModelSpec
 from nightshift_airflow import lifecycle
 from nightshift_airflow.compute.emr import stage_run
+from nightshift_airflow.compute.emr.operators import EmrOperator, EmrStageOperator
 from nightshift_airflow.compute.emr.reaper import ReaperOperator
 from nightshift_airflow.describe import dag_of
 
 NIGHT = "2013-07-15"
 RUN = "manual__2013-07-15T00:00:00+00:00"
-STAGES = ("ingest", "validate", "preprocess", "train", "evaluate")
 
 
 @contextmanager
@@ -71,14 +75,15 @@ def emr_spec(**emr: Any) -> ModelSpec:
 
 
 def tasks_of(spec: ModelSpec) -> dict[str, Any]:
-    """Tasks of the retraining DAG up to evaluate, and what EMR adds."""
+    """Tasks of the retraining DAG, in order: what EMR adds, and the stages."""
 
     @dag(**dag_of(spec, "retraining"))
     def nightly() -> None:
         with lifecycle.compute(spec):
             given = lifecycle.ingest(spec)
-            for stage in STAGES[1:]:
+            for stage in STAGES[1:5]:
                 given = getattr(lifecycle, stage)(given)
+        lifecycle.deploy(lifecycle.register(given))
 
     return {task.task_id: task for task in nightly().topological_sort()}
 
@@ -93,8 +98,10 @@ class Night:
         states: What became of each task.
         xcom: What each task gave.
         said: Every error, by task, in order.
+        timeouts: For how long a task was deferred for nothing.
+        marked: States that somebody gave tasks, which then do not run.
         before: Called before every try of a task, with its id and the number of the try.
-        triggerer: Called with each trigger; gives its event, or None where the trigger is lost for good.
+        triggerer: Called with each trigger; gives its event, or None where no triggerer ever looks at it again.
     """
 
     double: AwsDouble
@@ -103,6 +110,8 @@ class Night:
     states: dict[str, str] = field(default_factory=dict)
     xcom: dict[str, Any] = field(default_factory=dict)
     said: list[tuple[str, str]] = field(default_factory=list)
+    timeouts: dict[str, timedelta] = field(default_factory=dict)
+    marked: dict[str, str] = field(default_factory=dict)
     before: Callable[[str, int], None] = lambda task, number: None
     triggerer: Callable[[Any], Any] | None = None
     over: bool = False
@@ -110,18 +119,23 @@ class Night:
     def run(self, *, until: str | None = None) -> str:
         """Run all tasks by Airflow's rules; gives the run's state. ``until``: the last one before it is paused."""
         for name, task in self.tasks.items():
-            self.states[name] = self._may_run(name, task) or self._tries(name, task)
+            self.states[name] = self.marked.get(name) or self._may_run(name, task) or self._tries(name, task)
             if name == until:
                 return "running"
         self.over = True
-        failed = [name for name, state in self.states.items() if state == "failed"]
-        return "failed" if failed else "success"
+        return state_of_run(self.dag, self.states)
+
+    @property
+    def dag(self) -> Any:
+        return next(iter(self.tasks.values())).dag
 
     def _may_run(self, name: str, task: Any) -> str | None:
         """The state that a task gets without being run, if so."""
         before = [self.states[one] for one in task.upstream_task_ids]
         if task.is_teardown:
             setups = [self.states[one] for one in task.upstream_task_ids if self.tasks[one].is_setup]
+            if all(state == "skipped" for state in setups):
+                return "skipped"
             return None if "success" in setups else "upstream_failed"
         if any(state in ("failed", "upstream_failed") for state in before):
             return "upstream_failed"
@@ -146,17 +160,29 @@ class Night:
 
     def _try(self, name: str, number: int) -> Any:
         task = self._fresh(name)
+        if not isinstance(task, EmrOperator | EmrStageOperator):
+            return {"status": "succeeded"}  # a process of Airflow's machine: not what this is about
         context = self.context(name, number)
         try:
             return task.execute(context)
         except TaskDeferred as deferred:
-            event = self._fire(deferred.trigger)
-            return getattr(self._fresh(name), deferred.method_name)(context, event)
+            return self._resume(name, deferred, context)
+
+    def _resume(self, name: str, deferred: TaskDeferred, context: Any) -> Any:
+        """Go on as Airflow does: without an event, when the time is over that the task itself has set, or never."""
+        event = self._fire(deferred.trigger)
+        if event is not None:
+            return self._fresh(name).resume_execution(deferred.method_name, {"event": event}, context)
+        assert deferred.timeout is not None, f"{name} stays deferred for ever: Airflow knows no time for it"
+        self.timeouts[name] = deferred.timeout
+        return self._fresh(name).resume_execution(
+            "__fail__", {"error": TriggerFailureReason.TRIGGER_TIMEOUT.value}, context
+        )
 
     def _fresh(self, name: str) -> Any:
         """The task as another process would have it, its template rendered."""
         task = self.tasks[name]
-        if name in STAGES:
+        if name in STAGES and isinstance(task, EmrStageOperator):
             task._running = None
             before = STAGES.index(name) - 1
             task.upstream = self.xcom[STAGES[before]] if before >= 0 else None
@@ -174,13 +200,15 @@ class Night:
             task_id=name,
             try_number=number,
             xcom_pull=self._pull,
-            xcom_push=lambda key, value: None,
+            xcom_push=lambda key, value: self.xcom.update({name: value} if key == "return_value" else {}),
             get_dagrun_state=lambda dag_id, run_id: "failed" if self.over else "running",
+            get_task_states=lambda dag_id, run_ids: {RUN: {**dict.fromkeys(self.tasks), **self.states}},
         )
         run = SimpleNamespace(
             run_id=RUN, run_type="manual", run_after=at, data_interval_end=at, triggering_user_name="x"
         )
-        return {"ti": ti, "dag_run": run, "params": {"night": NIGHT, "dry_run": False}, "outlet_events": {}}
+        events: Any = defaultdict(lambda: SimpleNamespace(extra={}))
+        return {"ti": ti, "dag_run": run, "params": {"night": NIGHT, "dry_run": False}, "outlet_events": events}
 
     def _pull(self, task_ids: str) -> Any:
         return self.xcom.get(task_ids)
@@ -209,8 +237,13 @@ def fired(trigger: Any) -> Any:
     return asyncio.run(first())
 
 
-def leave_results(double: AwsDouble) -> Callable[..., str]:
-    """What replaces the sending of a step: it is sent, and its result is there, as of a job that went well."""
+def leave_results(double: AwsDouble, **statuses: str) -> Callable[..., str]:
+    """What replaces the sending of a step: it is sent, and its result is there, as of a job that went well.
+
+    Args:
+        double: AWS.
+        **statuses: What stages report instead.
+    """
     send = stage_run._add
 
     def send_and_leave(account: Any, emr: Any, cluster_id: str, step: dict[str, Any]) -> str:
@@ -218,7 +251,8 @@ def leave_results(double: AwsDouble) -> Callable[..., str]:
         stage, arguments = step["Name"].split(" ")[0], step["HadoopJarStep"]["Args"]
         bucket, _, key = arguments[-1].removeprefix("s3://").partition("/")
         ref = {"dataset": stage, "interval": "2013-07-14", "version": 1, "digest": f"digest of {stage}"}
-        result = {"stage": stage, "status": "succeeded", "ref": ref, "reused": False, "summary": {}, "reason": None}
+        status = statuses.get(stage, "succeeded")
+        result = {"stage": stage, "status": status, "ref": ref, "reused": False, "summary": {}, "reason": None}
         if ended(double, cluster_id, step_id) == "COMPLETED":
             double.client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(result).encode())
         return step_id

@@ -1,52 +1,34 @@
 """Whatever goes wrong, and wherever: no cluster is left. Each case counts what lives when its run is over, and what
 lives after the reaper, and ends recovered, or failed with a reason that people understand.
 
+Here: creation, steps, credentials, and AWS itself. In ``test_emr_teardown.py``: workers, triggerers, pauses and the
+teardown. In ``test_emr_outcome.py``: what the run's own state is then, also when a person marks it as failed.
+
 The tasks are the real ones and AWS is the double; steps run no program, so a case takes a second.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-import uuid
-from collections.abc import Callable
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.fakes.aws import AwsDouble
-from tests.fakes.emr_night import Killed, Night, emr_spec, fired, leave_results, tasks_of
+from tests.fakes.emr_faults import hurry, impatient, nothing_left, once, reason, well
+from tests.fakes.emr_night import Night, emr_spec, tasks_of
 
-from nightshift_airflow.compute.emr import account, clusters, driver_log, operators, stage_run, triggers, waiting
+from nightshift_airflow.compute.emr import clusters, operators, stage_run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Airflow and moto warn of themselves
 
-HOUR = 3600.0
 SEND = stage_run._add
 
 
 @pytest.fixture
 def double(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> AwsDouble:
     """The same, and no real waiting."""
-    monkeypatch.setenv("NIGHTSHIFT_EMR_LOG_WAIT", "1")
-    monkeypatch.setenv("NIGHTSHIFT_STORAGE", f"s3://ns-store/{uuid.uuid4()}")  # no result of another test
-    quick = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: time.sleep(0.01))
-    for module in (account, clusters, driver_log, waiting):
-        monkeypatch.setattr(module, "time", quick)
-    monkeypatch.setattr(triggers, "asyncio", Hasty())
-    monkeypatch.setattr(stage_run, "_add", leave_results(double))
+    hurry(monkeypatch, double)
     return double
-
-
-class Hasty:
-    """``asyncio``, impatient."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(asyncio, name)
-
-    async def sleep(self, _: float) -> None:
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture(params=[pytest.param(False, id="waiting"), pytest.param(True, id="deferred", marks=pytest.mark.long)])
@@ -54,35 +36,6 @@ def night(request: pytest.FixtureRequest, double: AwsDouble, monkeypatch: pytest
     """A night that nothing happens to yet."""
     monkeypatch.setattr(operators, "deferred", lambda: request.param)
     return Night(double, tasks_of(emr_spec()), deferrable=request.param)
-
-
-def well(double: AwsDouble) -> None:
-    """Every step that nothing else is wished for succeeds."""
-    double.inject.step("*", "COMPLETED", times=None)
-
-
-def once(monkeypatch: pytest.MonkeyPatch, target: Any, name: str, *, after: bool = True) -> None:
-    """Kill whoever calls this, the first time."""
-    real, killed = getattr(target, name), []
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if killed or not after:
-            return real(*args, **kwargs)
-        killed.append(True)
-        real(*args, **kwargs)
-        raise Killed
-
-    monkeypatch.setattr(target, name, call)
-
-
-def reason(night: Night) -> str:
-    return "\n".join(f"{task}: {said}" for task, said in night.said)
-
-
-def nothing_left(night: Night) -> None:
-    """After the reaper, and without its help."""
-    assert night.alive() == []
-    assert night.reap() == []
 
 
 # -- what goes well ----------------------------------------------------------------------------------------
@@ -115,7 +68,9 @@ def test_killed_after_create_for_good(night: Night, double: AwsDouble, monkeypat
     night.tasks["cluster"].retries = 0
     once(monkeypatch, clusters.Clusters, "_create")
     assert night.run() == "failed"
-    assert night.states["release"] == "success", "preflight succeeded, so Airflow runs the teardown"
+    assert "the night failed in cluster; the cluster is gone." in reason(night), (
+        "preflight succeeded: the teardown runs"
+    )
     nothing_left(night)
 
 
@@ -235,9 +190,7 @@ def test_a_wait_outlives_what_passes(night: Night, double: AwsDouble, operation:
 def test_credentials_that_stay_expired_fail_the_night_and_leave_nothing(
     night: Night, double: AwsDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account, "PATIENCE", 0.2)
-    monkeypatch.setattr(account.Account.__init__, "__kwdefaults__", {"patience": 0.2})
-    monkeypatch.setattr(waiting.Patience.__init__, "__kwdefaults__", {"seconds": 0.2})
+    impatient(monkeypatch)
     well(double)
     night.before = lambda task, number: (
         double.inject.refuse("*", "ExpiredTokenException", calls=None)
@@ -251,218 +204,36 @@ def test_credentials_that_stay_expired_fail_the_night_and_leave_nothing(
     nothing_left(night)
 
 
-# -- somebody, or something, ends tasks --------------------------------------------------------------------
-
-
-def test_the_worker_is_lost_and_the_next_try_finds_the_step(
+def test_credentials_that_expire_for_good_before_the_teardown_are_said_and_leave_it_to_the_reaper(
     night: Night, double: AwsDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    well(double)
-    once(monkeypatch, stage_run, "submit")
-    assert night.run() == "success", reason(night)
-    [cluster] = double.emr.clusters()
-    assert len(cluster.steps) == 5, "the second try attaches to the step of the first"
-    nothing_left(night)
-
-
-def test_the_run_is_marked_failed(night: Night, double: AwsDouble) -> None:
-    """Airflow ends the running task, skips what follows, and runs the teardown."""
-    well(double)
-
-    def mark(task: str, number: int) -> None:
-        if task == "validate":
-            night.tasks["validate"].retries = 0
-            night.tasks["validate"].on_kill()
-            raise Killed
-
-    night.before = mark
-    assert night.run() == "failed"
-    assert night.states["release"] == "success"
-    nothing_left(night)
-
-
-@pytest.mark.parametrize("last", ["cluster", "ingest", "evaluate"])
-def test_the_dag_is_paused_for_good(night: Night, double: AwsDouble, last: str) -> None:
-    """Nothing of the run goes on, so EMR itself ends the cluster: idle, for as long as was asked for."""
-    well(double)
-    assert night.run(until=last) == "running"
-    assert len(night.alive()) == 1
-    double.advance(16 * 60)
-    assert night.alive() == []
-    assert double.journal.sent("RunJobFlow")["AutoTerminationPolicy"] == {"IdleTimeout": 900}
-
-
-def test_paused_while_a_step_hangs_the_deadline_ends_it(night: Night, double: AwsDouble) -> None:
-    """The one case where nothing of the run and nothing of EMR helps."""
-    double.inject.step("ingest *", "HANG", times=None)
-    night.tasks["ingest"].execution_timeout = timedelta(seconds=0.2)
-    night.before = lambda task, number: no_cancelling(double) if task == "ingest" else None
-    night.run(until="ingest")
-    double.advance(7 * HOUR)
-    assert len(night.alive()) == 1, "busy, so EMR does not end it"
-    assert night.reap() == [], "and its run may still go on"
-    later(double, 2 * HOUR)
-    [found] = night.reap()
-    assert "its deadline was" in found["why"]
-    assert night.alive() == []
-
-
-def no_cancelling(double: AwsDouble) -> None:
-    """From here on a step that hangs goes on hanging."""
-    double.inject.refuse("CancelSteps", "AccessDeniedException", calls=None)
-
-
-def later(double: AwsDouble, seconds: float) -> None:
-    """Move the deadlines of what lives into the past: the reaper's clock is the real one."""
-    for cluster in double.alive():
-        cluster.tags["deadline"] = "2013-07-15T10:00:00Z"
-    double.advance(seconds)
-
-
-def test_the_teardown_is_killed_every_time(night: Night, double: AwsDouble) -> None:
-    well(double)
-
-    def kill(task: str, number: int) -> None:
-        if task == "release":
-            raise Killed
-
-    night.before = kill
-    assert night.run() == "failed"
-    assert len(night.alive()) == 1
-    [found] = night.reap()
-    assert found["why"] == "its run has ended"
-    assert night.alive() == []
-    assert night.reap() == [], "said once"
-
-
-def test_the_teardown_is_not_allowed_and_says_so(night: Night, double: AwsDouble) -> None:
+    impatient(monkeypatch)
     well(double)
     night.before = lambda task, number: (
-        double.inject.refuse("TerminateJobFlows", "AccessDeniedException", calls=None) if task == "release" else None
+        double.inject.refuse("*", "ExpiredTokenException", calls=None) if task == "release" else None
     )
-    assert night.run() == "failed", "a teardown that fails fails the run"
-    assert "not authorized to perform" in reason(night)
-    assert night.tasks["release"].on_failure_fail_dagrun is True
+    assert night.run() == "failed"
+    told = [said for task, said in night.said if task == "release"]
+    assert len(told) == night.tasks["release"].retries + 1, "each try might have had credentials again"
+    assert all("The security token included in the request is expired" in said for said in told)
     double.inject.clear()
+    assert len(night.alive()) == 1
     assert len(night.reap()) == 1
     assert night.alive() == []
 
 
-def test_somebody_protected_the_cluster(night: Night, double: AwsDouble) -> None:
-    well(double)
-
-    def protect(task: str, number: int) -> None:
-        if task == "release":
-            [cluster] = double.alive()
-            cluster.protected = True
-
-    night.before = protect
-    assert night.run() == "success", reason(night)
-    nothing_left(night)
-
-
-def test_a_triggerer_is_killed_and_another_takes_over(night: Night, double: AwsDouble) -> None:
-    well(double)
-    night.triggerer = restarted
-    assert night.run() == "success", reason(night)
-    nothing_left(night)
-
-
-def restarted(trigger: Any) -> Any:
-    """Run a trigger, cancel it in the middle, and run what Airflow has stored of it."""
-
-    async def begin() -> None:
-        running = asyncio.ensure_future(anext(trigger.run()))
-        await asyncio.sleep(0)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-    asyncio.run(begin())
-    return fired(trigger)
-
-
-def test_a_triggerer_is_killed_and_none_takes_over(night: Night, double: AwsDouble) -> None:
-    """The task waits until Airflow fails it: the teardown follows."""
-    if not night.deferrable:
-        return
-    well(double)
-
-    def lost(trigger: Any) -> Any:
-        raise TimeoutError("Trigger timeout")
-
-    night.triggerer = lost
-    assert night.run() == "failed"
-    assert "Trigger timeout" in reason(night)
-    nothing_left(night)
-
-
-# -- what is not ours --------------------------------------------------------------------------------------
-
-
-def test_clusters_of_others_are_never_touched(night: Night, double: AwsDouble) -> None:
-    well(double)
-    emr = double.client("emr")
-    assert night.run(until="cluster") == "running"
-    ours = double.journal.sent("RunJobFlow")
-    strangers = []
-    for name, changes in {
-        "no tags": {"Tags": []},
-        "same name": {"Tags": [tag for tag in ours["Tags"] if tag["Key"] != "project"]},
-        "other environment": {
-            "Tags": [{**tag, "Value": "prod"} if tag["Key"] == "env" else tag for tag in ours["Tags"]]
-        },
-    }.items():
-        strangers.append(emr.run_job_flow(**{**ours, "Name": ours["Name"] if name == "same name" else name, **changes}))
-    night.said.clear()
-    night.run()
-    night.over = True
-    assert night.reap() == []
-    assert {line.split(" ")[0] for line in night.alive()} == {each["JobFlowId"] for each in strangers}
-
-
-# -- the suite notices -------------------------------------------------------------------------------------
-
-
-def test_without_the_teardown_something_is_left(night: Night, double: AwsDouble) -> None:
-    double.inject.step("train *", "FAILED", times=None)
-    well(double)
-    del night.tasks["release"]
-    assert night.run() == "failed"
-    assert len(night.alive()) == 1
-
-
-def test_without_the_reaper_something_is_left(night: Night, double: AwsDouble) -> None:
-    double.inject.step("train *", "HANG", times=None)
-    well(double)
-    night.tasks["train"].execution_timeout = timedelta(seconds=0.2)
-
-    def kill(task: str, number: int) -> None:
-        if task == "train":
-            no_cancelling(double)
-        if task == "release":
-            raise Killed
-
-    night.before = kill
-    assert night.run() == "failed"
-    double.advance(24 * HOUR)
-    assert len(night.alive()) == 1, "a day later: it is busy, and only the reaper would end it"
-
-
-@pytest.mark.parametrize("lacking", ["project", "env", "run_key"])
-def test_without_tags_something_is_left(
-    night: Night, double: AwsDouble, monkeypatch: pytest.MonkeyPatch, lacking: str
+def test_a_teardown_that_has_credentials_again_ends_the_cluster(
+    night: Night, double: AwsDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nightshift_airflow.compute.emr.identity import Identity
-
-    real: Callable[..., dict[str, str]] = Identity.tags
-    monkeypatch.setattr(
-        Identity,
-        "tags",
-        lambda self, **kw: {name: value for name, value in real(self, **kw).items() if name != lacking},
-    )
+    impatient(monkeypatch)
     well(double)
-    once(monkeypatch, clusters.Clusters, "_create")
-    night.run()
-    assert night.alive() != [], "the second try did not know the cluster of the first"
-    night.reap()
-    assert (night.alive() == []) == (lacking == "run_key"), "the reaper goes by project and env"
+
+    def expire(task: str, number: int) -> None:
+        double.inject.clear()
+        well(double)
+        if task == "release" and number < 3:
+            double.inject.refuse("*", "ExpiredTokenException", calls=None)
+
+    night.before = expire
+    assert night.run() == "success", reason(night)
+    nothing_left(night)

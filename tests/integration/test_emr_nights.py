@@ -19,12 +19,15 @@ import pytest
 from tests.fakes.aws import AwsDouble, aws_double
 from tests.fakes.aws.spark_submit import JARS
 from tests.fakes.emr_account import PROGRAMS, emr_workplace, prepare
+from tests.fakes.mlflow_server import mlflow_server
 from tests.fakes.s3a_jars import s3a_jars
 from tests.fakes.tiny_model import FIRST_NIGHT
-from tests.fakes.workplace import Workplace
+from tests.fakes.workplace import ROOT, Workplace
 
 from nightshift.jobs import Job, make_plan, publish, run_job
+from nightshift.ledger import Ledger
 from nightshift.plan import STAGES, Interval
+from nightshift.registry.aliases import Aliases
 from nightshift.settings import Settings
 from nightshift.spec.loader import load_spec
 from nightshift.storage import Store
@@ -32,6 +35,7 @@ from nightshift.storage import Store
 pytestmark = [pytest.mark.airflow, pytest.mark.jvm, pytest.mark.long, pytest.mark.timeout(1200)]
 
 NIGHT = FIRST_NIGHT.isoformat()
+DEMO = ROOT / "dags" / "models"
 # When something was done and how long it took is no result.
 PASSING = ("train_seconds",)
 
@@ -67,23 +71,18 @@ def tables(store: Store, upto: str = "evaluate") -> dict[str, Any]:
     return found
 
 
-def local_night(
-    workplace: Workplace, root: Path, monkeypatch: pytest.MonkeyPatch, *, model: str = "parcels", night: str = NIGHT
-) -> Store:
-    """The same night by the same spec, every job a process of this machine, on a disk of it."""
-    for name, value in workplace.environ.items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
+def local_night(models: Path, root: Path, *, model: str = "parcels", night: str = NIGHT) -> dict[str, Any]:
+    """What the same night by the same spec publishes, every job a process of this machine, on a disk of it."""
     settings = Settings.from_environment(
-        {"NIGHTSHIFT_MODELS": str(workplace.models), "NIGHTSHIFT_HOME": str(root), "NIGHTSHIFT_COMPUTE": "local"}
+        {"NIGHTSHIFT_MODELS": str(models), "NIGHTSHIFT_HOME": str(root), "NIGHTSHIFT_COMPUTE": "local"}
     )
-    spec = load_spec(workplace.models / f"{model}.yaml")
+    spec = load_spec(models / f"{model}.yaml")
     interval = Interval.of_day(date.fromisoformat(night) - timedelta(days=1))
     plan = publish(make_plan(spec, interval, settings, run_id="local", trigger="test"))
     refs: dict[str, Any] = {}
     for stage in STAGES[: STAGES.index("evaluate") + 1]:
         refs[stage] = run_job(Job(stage, plan, refs), on_line=print).ref
-    return Store.open(settings.storage, env=settings.env, model=model)
+    return tables(Store.open(settings.storage, env=settings.env, model=model))
 
 
 def distant_store(workplace: Workplace, monkeypatch: pytest.MonkeyPatch, *, model: str = "parcels") -> Store:
@@ -99,12 +98,12 @@ def xcom(workplace: Workplace, key: str) -> dict[str, Any]:
     return {task: json.loads(value) for task, value in rows}
 
 
-def assert_one_cluster_and_it_is_gone(double: AwsDouble) -> None:
+def assert_one_cluster_and_it_is_gone(double: AwsDouble, stages: tuple[str, ...] = STAGES[:5]) -> None:
     [cluster] = double.emr.clusters()
     assert (cluster.state, cluster.reason["Code"]) == ("TERMINATED", "USER_REQUEST")
     assert double.alive() == []
     names = [step.name.split(" ") for step in cluster.steps]
-    assert [(name[0], " ".join(name[2:])) for name in names] == [(stage, "try 1") for stage in STAGES[:5]]
+    assert [(name[0], " ".join(name[2:])) for name in names] == [(stage, "try 1") for stage in stages]
     assert {step.state for step in cluster.steps} == {"COMPLETED"}
 
 
@@ -146,7 +145,7 @@ def test_a_night_on_emr_is_a_night_on_one_machine(
 
     on_emr = tables(distant_store(workplace, monkeypatch))
     assert {name.split("/")[0] for name in on_emr} >= {"raw", "valid", "preprocess", "train", "evaluate"}
-    assert tables(local_night(workplace, tmp_path / "local", monkeypatch)) == on_emr
+    assert local_night(workplace.models, tmp_path / "local") == on_emr
 
 
 def test_a_night_that_waits_in_the_triggerer(double: AwsDouble, workplace: Workplace) -> None:
@@ -168,25 +167,67 @@ def test_bad_data_fails_the_night_as_anywhere_and_ends_the_cluster(double: AwsDo
     assert double.alive() == []
 
 
-def test_the_demo_model_on_emr_and_on_one_machine(
-    double: AwsDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_all_stages_on_the_cluster_end_with_a_champion(
+    double: AwsDouble, workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As anybody would call it, with the spec of this repository untouched."""
+    """For an Airflow whose machine runs no job: its interpreter of jobs is none."""
+    with mlflow_server(tmp_path / "mlflow") as url:
+        workplace.environ |= {"NIGHTSHIFT_EMR_STAGES": "all", "NIGHTSHIFT_MLFLOW_URI": url}
+        workplace.environ["NIGHTSHIFT_PYTHON"] = "/usr/bin/false"
+        ran = workplace.test(NIGHT)
+        assert ran.returncode == 0, ran.stdout[-6000:]
+        aliases = dict(Aliases(url, "dev-parcels").read().aliases)
+    assert_one_cluster_and_it_is_gone(double, STAGES)
+    assert "deploy: succeeded" in ran.stdout
+    store = distant_store(workplace, monkeypatch)
+    assert [entry.kind for entry in Ledger(store).entries()] == ["promotion"]
+    assert aliases == {"champion": 1}
+    assert store.intervals("infra"), "its serving was tried there"
+
+
+def test_a_stage_that_fails_there_fails_the_run(double: AwsDouble, workplace: Workplace) -> None:
+    """Where all stages precede the teardown, a run is what its teardown is."""
+    workplace.environ |= {"NIGHTSHIFT_EMR_STAGES": "all", "NIGHTSHIFT_MLFLOW_URI": "http://127.0.0.1:9"}
+    double.inject.step("validate *", "FAILED", times=None)
+    ran = workplace.test(NIGHT)
+    assert ran.returncode == 1, ran.stdout[-6000:]
+    assert "the night failed in validate; the cluster is gone." in ran.stdout
+    assert "the validate step" in ran.stdout.rpartition("validate failed.")[2], "the reason is read last"
+    [cluster] = double.emr.clusters()
+    assert (cluster.state, cluster.reason["Code"]) == ("TERMINATED", "USER_REQUEST")
+    assert [step.state for step in cluster.steps] == ["COMPLETED", "FAILED"]
+
+
+@pytest.fixture(scope="module")
+def demo_here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a night of the demo model gives on one machine."""
+    return local_night(DEMO, tmp_path_factory.mktemp("here"), model="flight_delays", night="2013-07-15")
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["waiting", "deferred"])
+def test_the_demo_model_on_emr_and_on_one_machine(
+    double: AwsDouble,
+    demo_here: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    deferrable: bool,
+) -> None:
+    """As anybody would call it, with the spec of this repository untouched; waited for in a worker or in a triggerer."""
     double.reset()
     made = Workplace(tmp_path / "workplace")
-    root = Path(__file__).parents[2]
     for name in ("flight_delays.yaml", "flight_delays.sql"):
-        (made.models / name).write_text((root / "dags" / "models" / name).read_text())
-    made.environ |= prepare(double)
+        (made.models / name).write_text((DEMO / name).read_text())
     made.patience = 1100
+    made.environ |= prepare(double)
     made.environ["NIGHTSHIFT_STORAGE"] = f"s3://ns-store/{tmp_path.name}"
+    made.environ["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] = str(deferrable)
     ran = made.airflow("dags", "test", "flight_delays__retraining", "2013-07-15")
     assert ran.returncode == 0, ran.stdout[-6000:]
+    assert ran.stdout.count("[DAG TEST] running trigger in line") == (6 if deferrable else 0)
     assert_one_cluster_and_it_is_gone(double)
     assert "deploy: succeeded" in ran.stdout
     on_emr = tables(distant_store(made, monkeypatch, model="flight_delays"))
-    here = local_night(made, tmp_path / "local", monkeypatch, model="flight_delays", night="2013-07-15")
-    assert tables(here) == on_emr
+    assert demo_here == on_emr
 
 
 def test_a_night_on_nodes_that_have_only_what_was_packaged(double: AwsDouble, tmp_path: Path) -> None:
@@ -194,7 +235,7 @@ def test_a_night_on_nodes_that_have_only_what_was_packaged(double: AwsDouble, tm
     with aws_double(programs=PROGRAMS, bare_nodes=True) as bare:
         workplace = emr_workplace(tmp_path / "workplace", bare)
         out = tmp_path / "release"
-        lock = Path(__file__).parents[2] / "requirements-job.txt"
+        lock = ROOT / "requirements-job.txt"
         packaged = subprocess.run(
             [
                 *(str(Path(sys.executable).parent / "nightshift"), "package", "--lock", str(lock), "--out", str(out)),

@@ -23,7 +23,7 @@ from nightshift.plan import package_version
 from nightshift.spec.compute import Emr, units_of
 from nightshift.spec.spark_use import uses_spark
 from nightshift.storage import Ref
-from nightshift_airflow.compute.emr.identity import Identity, deadline_of, is_ours
+from nightshift_airflow.compute.emr.identity import Identity, deadline_of, from_tag, is_ours
 from nightshift_airflow.compute.emr.packages import Dependencies, python_of
 from nightshift_airflow.compute.emr.request import cluster_request
 from nightshift_airflow.compute.emr.steps import Code, result_uri, step_key, step_name, step_request
@@ -209,6 +209,17 @@ def test_tags_are_what_aws_takes_whatever_a_run_is_called(owner: str, run_id: st
     assert is_ours(tags, "prod")
     assert not is_ours(tags, "stage")
     assert not Identity("prod", "m", owner, "m__retraining", run_id + "x").owns(tags)
+
+
+@given(run_id=st.text(st.characters(codec="utf-8"), max_size=20))
+def test_a_runs_own_id_can_be_had_back_from_its_tag(run_id: str) -> None:
+    tags = Identity("prod", "m", "x", "m__retraining", run_id).tags(deadline=NOW, cost_center=None)
+    assert (from_tag(tags["dag_id"]), from_tag(tags["run_id"])) == ("m__retraining", run_id)
+
+
+def test_a_usual_id_stands_in_its_tag_as_it_is() -> None:
+    usual = "scheduled__2026-11-20T02:00:00+00:00"
+    assert Identity("prod", "m", "x", "m__retraining", usual).tags(deadline=NOW, cost_center=None)["run_id"] == usual
 
 
 @pytest.mark.parametrize("lacking", ["project", "env", "run_key"])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from nightshift.errors import JobError, NightshiftError
+from nightshift.errors import JobError, NightshiftError, SettingsError
 from nightshift_airflow.compute.emr.account import Account, Refused, in_our_words, tags_of
-from nightshift_airflow.compute.emr.identity import Identity, is_ours
+from nightshift_airflow.compute.emr.identity import Identity
 from nightshift_airflow.compute.emr.waiting import Patience
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 COSTING = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 UP = ("RUNNING", "WAITING")
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
+PROTECTED = "termination protected"  # AWS's words; its code is that of any other bad request
 # A cluster may be listed a little later than it was created.
 LOOKS = 5
 PAUSE = 2.0
@@ -80,25 +82,31 @@ class Clusters:
         Raises:
             NightshiftError: AWS does not say.
         """
-        named = (self.describe(each["Id"]) for each in self._living() if each["Name"] == identity.name)
-        found = [cluster for cluster in named if identity.owns(cluster.tags) and cluster.state in COSTING]
-        return sorted(found, key=lambda cluster: (cluster.created, cluster.id))
+        errors: list[NightshiftError] = []
+        found = self._of_run(identity, errors)
+        raise_all(errors)
+        return found
 
-    def ours(self, env: str) -> Iterator[Cluster]:
-        """Living clusters of an environment, by their tags.
+    def _of_run(self, identity: Identity, errors: list[NightshiftError]) -> list[Cluster]:
+        """The same, without those that nobody may look at."""
+        found = []
+        for cluster_id, name in self.living():
+            if name == identity.name:
+                with collected(errors):
+                    found.append(self.describe(cluster_id))
+        ours = [cluster for cluster in found if identity.owns(cluster.tags) and cluster.state in COSTING]
+        return sorted(ours, key=lambda cluster: (cluster.created, cluster.id))
+
+    def living(self) -> list[tuple[str, str]]:
+        """Id and name of every living cluster of the account, whoever's it is.
 
         Raises:
             NightshiftError: AWS does not say.
         """
-        for each in self._living():
-            cluster = self.describe(each["Id"])
-            if is_ours(cluster.tags, env) and cluster.state in COSTING:
-                yield cluster
 
-    def _living(self) -> list[dict[str, Any]]:
-        def listed() -> list[dict[str, Any]]:
+        def listed() -> list[tuple[str, str]]:
             pages = self._account.hook.conn.get_paginator("list_clusters").paginate(ClusterStates=list(COSTING))
-            return [each for page in pages for each in page["Clusters"]]
+            return [(each["Id"], each["Name"]) for page in pages for each in page["Clusters"]]
 
         return self._account.call("list the clusters", listed)
 
@@ -161,23 +169,40 @@ class Clusters:
             NightshiftError: AWS refuses, and the cluster lives.
         """
         try:
-            self._account.call(
-                f"take the protection off the cluster {cluster_id}",
-                lambda: self._account.hook.conn.set_termination_protection(
-                    JobFlowIds=[cluster_id], TerminationProtected=False
-                ),
-            )
-            self._account.call(
-                f"end the cluster {cluster_id}",
-                lambda: self._account.hook.conn.terminate_job_flows(JobFlowIds=[cluster_id]),
-            )
+            self._terminate(cluster_id)
         except NightshiftError:
-            if self.describe(cluster_id).state in COSTING:
+            if self._lives(cluster_id):
                 raise
         log.info("cluster %s is being ended", cluster_id)
 
+    def _terminate(self, cluster_id: str) -> None:
+        """First without a look at its protection: whoever may not take it off may still end what has none."""
+
+        def terminate() -> None:
+            self._account.hook.conn.terminate_job_flows(JobFlowIds=[cluster_id])
+
+        def unprotect() -> None:
+            self._account.hook.conn.set_termination_protection(JobFlowIds=[cluster_id], TerminationProtected=False)
+
+        try:
+            self._account.call(f"end the cluster {cluster_id}", terminate)
+        except Refused as error:
+            if PROTECTED not in error.message:
+                raise
+            log.warning("the cluster %s is protected: taking that off", cluster_id)
+            self._account.call(f"take the protection off the cluster {cluster_id}", unprotect)
+            self._account.call(f"end the cluster {cluster_id}", terminate)
+
+    def _lives(self, cluster_id: str) -> bool:
+        """Whether it costs money, as far as anybody knows."""
+        try:
+            return self.describe(cluster_id).state in COSTING
+        except NightshiftError as error:
+            log.warning("%s", error.message)
+            return True
+
     def end_all(self, identity: Identity, *, also: str | None = None) -> list[str]:
-        """Begin to end everything of a run; gives the ids.
+        """Begin to end everything of a run; gives the ids. What cannot be ended keeps nothing else alive.
 
         Args:
             identity: The run.
@@ -186,14 +211,39 @@ class Clusters:
         Raises:
             NightshiftError: AWS does not say what there is, or refuses.
         """
-        ids = [cluster.id for cluster in self.of_run(identity)]
+        errors: list[NightshiftError] = []
+        ids: list[str] = []
+        with collected(errors):
+            ids += [cluster.id for cluster in self._of_run(identity, errors)]
         if also is not None and also not in ids:
-            remembered = self.describe(also)
-            if identity.owns(remembered.tags) and remembered.state in COSTING:
-                ids.append(also)
+            with collected(errors):
+                remembered = self.describe(also)
+                if identity.owns(remembered.tags) and remembered.state in COSTING:
+                    ids.append(also)
         for cluster_id in ids:
-            self.end(cluster_id)
+            with collected(errors):
+                self.end(cluster_id)
+        raise_all(errors)
         return ids
+
+
+@contextmanager
+def collected(errors: list[NightshiftError]) -> Iterator[None]:
+    """Keep an error for later: there is more to do, whatever has gone wrong."""
+    try:
+        yield
+    except NightshiftError as error:
+        log.error("%s", error.message)
+        errors.append(error)
+
+
+def raise_all(errors: Sequence[NightshiftError]) -> None:
+    """Raises NightshiftError: There is an error; of several the message has all, once each."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        kind = JobError if any(error.retryable for error in errors) else SettingsError
+        raise kind("\n".join(dict.fromkeys(error.message for error in errors)), hint=errors[0].hint)
 
 
 def outcome_unknown(error: Exception) -> bool:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 PROJECT = "nightshift"
 # What AWS takes in the value of a tag.
 UNFIT = re.compile(r"[^\w +=.:/@-]", re.ASCII)
+UNFIT_IN_NAMES = re.compile(r"[^\w +.:/@-]+", re.ASCII)
+ESCAPED = re.compile(r"(=[0-9A-F]{2})+")
 LONGEST = 256
 # EMR's managed service policy only lets it touch what has this tag.
 MANAGED_POLICIES = "for-use-with-amazon-emr-managed-policies"
@@ -43,7 +45,7 @@ class Identity:
     @property
     def name(self) -> str:
         """Name of the cluster."""
-        return f"{PROJECT}-{self.env}-{self.model}-{self.run_key}"
+        return f"{prefix_of(self.env)}{self.model}-{self.run_key}"
 
     def tags(self, *, deadline: datetime, cost_center: str | None) -> dict[str, str]:
         """Tags of the cluster, which its instances and volumes get too."""
@@ -55,8 +57,8 @@ class Identity:
             "owner": self.owner,
             "cost_center": cost_center or "unassigned",
             "deadline": deadline.astimezone(UTC).strftime(MOMENT),
-            "dag_id": self.dag_id,
-            "run_id": self.run_id,
+            "dag_id": to_tag(self.dag_id),
+            "run_id": to_tag(self.run_id),
             MANAGED_POLICIES: "true",
         }
         return {name: UNFIT.sub("_", value)[:LONGEST] for name, value in wanted.items()}
@@ -64,6 +66,21 @@ class Identity:
     def owns(self, tags: Mapping[str, str]) -> bool:
         """Whether a cluster with these tags is this run's."""
         return is_ours(tags, self.env) and tags.get("run_key") == self.run_key
+
+
+def prefix_of(env: str) -> str:
+    """What the names of an environment's clusters begin with."""
+    return f"{PROJECT}-{env}-"
+
+
+def to_tag(name: str) -> str:
+    """A name of Airflow's, such that it can be had back: what a tag does not take is ``=`` and the byte's number."""
+    return UNFIT_IN_NAMES.sub(lambda found: "".join(f"={byte:02X}" for byte in found[0].encode()), name)
+
+
+def from_tag(value: str) -> str:
+    """The name that ``to_tag`` was given."""
+    return ESCAPED.sub(lambda found: bytes.fromhex(found[0].replace("=", "")).decode(errors="replace"), value)
 
 
 def is_ours(tags: Mapping[str, str], env: str) -> bool:

@@ -23,7 +23,7 @@ from nightshift.spec.models import ModelSpec
 from nightshift_airflow.compute.emr.identity import Identity
 from nightshift_airflow.links import ClusterLink, show_while_running
 from nightshift_airflow.operators import StageOperator, for_airflow, task_defaults
-from nightshift_airflow.runs import interval_of, trigger_of
+from nightshift_airflow.runs import NightFailed, interval_of, trigger_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 START_LIMIT = timedelta(minutes=45)  # on-demand capacity may take its time; spot falls back after minutes
 END_LIMIT = timedelta(minutes=30)
+LATE = timedelta(minutes=10)  # by which a trigger may miss its time, before Airflow believes it lost
 CREATE = "cluster"
 
 
@@ -103,10 +104,7 @@ class ClusterOperator(EmrOperator):
             self._show(context, run, cluster.id)
             arguments = {"ClusterId": cluster.id}
             if deferred():
-                self.defer(
-                    trigger=run.trigger("job_flow_waiting", arguments, limit=START_LIMIT, carry=arguments),
-                    method_name="resume",
-                )
+                self.defer(**run.deferral("job_flow_waiting", arguments, limit=START_LIMIT, carry=arguments))
             from nightshift_airflow.compute.emr.waiting import wait
 
             wait(run.account, "job_flow_waiting", arguments, poll_s=run.emr.poll_s, limit_s=START_LIMIT.total_seconds())
@@ -132,14 +130,31 @@ class ClusterOperator(EmrOperator):
 
 
 class ReleaseOperator(EmrOperator):
-    """Ends whatever this run has on EMR, and waits until it is gone."""
+    """Ends whatever this run has on EMR, and waits until it is gone. Then it fails if the night has failed."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Gives the ids of what was ended.
 
         Raises:
+            NightFailed: Nothing is left of a night that has failed.
             AirflowFailException: AWS refuses.
             NightshiftError: Something lives on, or AWS does not answer.
+        """
+        from nightshift_airflow.compute.emr.outcome import went_wrong
+
+        with for_airflow():
+            ended = self._end(context)
+        ti = context["ti"]
+        states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
+        if why := went_wrong(states, lambda task: ti.xcom_pull(task_ids=task), around=("preflight", CREATE)):
+            raise NightFailed(f"{why}; the cluster is gone.")
+        return {"ended": ended}
+
+    def _end(self, context: Context) -> list[str]:
+        """Gives the ids of what was ended.
+
+        Raises:
+            NightshiftError: AWS refuses or does not answer, or something lives on.
         """
         from nightshift.emr_settings import connection_of
         from nightshift.settings import Settings
@@ -147,20 +162,19 @@ class ReleaseOperator(EmrOperator):
         from nightshift_airflow.compute.emr.clusters import Clusters
         from nightshift_airflow.compute.emr.waiting import wait
 
-        with for_airflow():
-            account = Account(connection_of())
-            clusters = Clusters(account)
-            identity = identity_of(context, self.spec, Settings.from_environment())
-            remembered = context["ti"].xcom_pull(task_ids=CREATE) or {}
-            ended = clusters.end_all(identity, also=remembered.get("cluster_id"))
-            deadline = time.monotonic() + END_LIMIT.total_seconds()
-            for cluster_id in ended:
-                left = max(1.0, deadline - time.monotonic())
-                wait(account, "job_flow_terminated", {"ClusterId": cluster_id}, poll_s=poll_s(), limit_s=left)
-            if alive := clusters.of_run(identity):
-                raise JobError(f"the cluster {', '.join(map(str, alive))} lives on.", hint="this task tries again")
-            self.log.info("ended: %s", ", ".join(ended) or "nothing, there was nothing left")
-            return {"ended": ended}
+        account = Account(connection_of())
+        clusters = Clusters(account)
+        identity = identity_of(context, self.spec, Settings.from_environment())
+        remembered = context["ti"].xcom_pull(task_ids=CREATE) or {}
+        ended = clusters.end_all(identity, also=remembered.get("cluster_id"))
+        deadline = time.monotonic() + END_LIMIT.total_seconds()
+        for cluster_id in ended:
+            left = max(1.0, deadline - time.monotonic())
+            wait(account, "job_flow_terminated", {"ClusterId": cluster_id}, poll_s=poll_s(), limit_s=left)
+        if alive := clusters.of_run(identity):
+            raise JobError(f"the cluster {', '.join(map(str, alive))} lives on.", hint="this task tries again")
+        self.log.info("ended: %s", ", ".join(ended) or "nothing, there was nothing left")
+        return ended
 
 
 class EmrStageOperator(StageOperator):
@@ -202,12 +216,8 @@ class EmrStageOperator(StageOperator):
         if deferred():
             carry = {**submitted.to_dict(), "handover": handover.so_far()}
             limit = self.execution_timeout or timedelta(hours=6)
-            self.defer(
-                trigger=run.trigger(
-                    "step_wait_for_terminal", submitted.arguments(), limit=limit, carry=carry, result=submitted.result
-                ),
-                method_name="resume",
-            )
+            arguments, result = submitted.arguments(), submitted.result
+            self.defer(**run.deferral("step_wait_for_terminal", arguments, limit=limit, carry=carry, result=result))
         return submitted.wait(self.execution_timeout or timedelta(hours=6))
 
     def _finish(self, context: Context, event: Mapping[str, Any]) -> Handover:
@@ -314,7 +324,7 @@ class EmrRun:
 
         return provide_code(self.account, self.emr, dependencies(self.account, self.emr))
 
-    def trigger(
+    def deferral(
         self,
         waiter: str,
         arguments: Mapping[str, str],
@@ -322,19 +332,24 @@ class EmrRun:
         limit: timedelta,
         carry: Mapping[str, Any],
         result: str | None = None,
-    ) -> Any:
-        """What waits in the triggerer."""
+    ) -> dict[str, Any]:
+        """How a task waits in the triggerer, and when Airflow goes on without it.
+
+        The trigger keeps the limit itself; a trigger that no triggerer runs cannot.
+        """
         from nightshift_airflow.compute.emr.triggers import WaiterTrigger
 
-        return WaiterTrigger(
+        trigger = WaiterTrigger(
             connection=self.emr.connection,
             waiter=waiter,
             arguments=arguments,
             poll_s=self.emr.poll_s,
             limit_s=limit.total_seconds(),
+            until=time.time() + limit.total_seconds(),
             carry=carry,
             result=result,
         )
+        return {"trigger": trigger, "method_name": "resume", "timeout": limit + LATE}
 
 
 def identity_of(context: Context, spec: ModelSpec, settings: Settings) -> Identity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 from nightshift.emr_settings import connection_of
 from nightshift.errors import JobError, NightshiftError
 from nightshift.settings import Settings
-from nightshift_airflow.compute.emr.identity import deadline_of
+from nightshift_airflow.compute.emr.clusters import COSTING
+from nightshift_airflow.compute.emr.identity import deadline_of, from_tag, is_ours, prefix_of
 from nightshift_airflow.notifiers import notify_leak
 from nightshift_airflow.operators import for_airflow
 
@@ -51,9 +52,36 @@ class Reaped:
     hours: float
     error: str | None = None
 
+    def sentence(self, *, dry_run: bool) -> str:
+        """For people."""
+        verb = "would be ended" if dry_run else f"could not be ended ({self.error})" if self.error else "was ended"
+        whose = f"{self.model}, run {self.run_id}"
+        return f"the cluster {self.cluster_id} of {whose}, {verb} after {self.hours:g} h: {self.why}"
 
-def reap(clusters: Clusters, env: str, *, now: datetime, over: Over, dry_run: bool = False) -> list[Reaped]:
-    """End every cluster of an environment whose time is over; gives them all, also those that would not go.
+
+@dataclass(frozen=True)
+class Unseen:
+    """A cluster with a name of ours that nobody could look at.
+
+    Attributes:
+        cluster_id: Its id.
+        name: Its name.
+        error: Why not.
+    """
+
+    cluster_id: str
+    name: str
+    error: str
+
+    def sentence(self) -> str:
+        """For people."""
+        return f"the cluster {self.cluster_id}, {self.name}, may be overdue: {self.error}"
+
+
+def reap(
+    clusters: Clusters, env: str, *, now: datetime, over: Over, dry_run: bool = False
+) -> Iterator[Reaped | Unseen]:
+    """End every cluster of an environment whose time is over; gives each when that is done, also one that would not go.
 
     Args:
         clusters: Of the account.
@@ -65,22 +93,32 @@ def reap(clusters: Clusters, env: str, *, now: datetime, over: Over, dry_run: bo
     Raises:
         NightshiftError: AWS does not say what there is.
     """
-    found = []
-    for cluster in clusters.ours(env):
-        why = overdue(cluster, now, over)
-        if why is None:
-            log.info("%s of %s is looked after: its run goes on", cluster, cluster.tags.get("model"))
+    for cluster_id, name in clusters.living():
+        try:
+            cluster = clusters.describe(cluster_id)
+        except NightshiftError as error:
+            if name.startswith(prefix_of(env)):
+                yield Unseen(cluster_id, name, error.message)
+            else:
+                log.warning("not ours by its name, %s: %s", name, error.message)
             continue
-        error = None
-        if not dry_run:
-            try:
-                clusters.end(cluster.id)
-            except NightshiftError as caught:
-                error = caught.message
-        hours = round((now - cluster.created).total_seconds() / 3600, 2)
-        tags = cluster.tags
-        found.append(Reaped(cluster.id, tags.get("model", "?"), tags.get("run_id", "?"), why, hours, error))
-    return found
+        if is_ours(cluster.tags, env) and cluster.state in COSTING:
+            yield from _reap(clusters, cluster, now=now, over=over, dry_run=dry_run)
+
+
+def _reap(clusters: Clusters, cluster: Cluster, *, now: datetime, over: Over, dry_run: bool) -> Iterator[Reaped]:
+    why, tags = overdue(cluster, now, over), cluster.tags
+    if why is None:
+        log.info("%s of %s is looked after: its run goes on", cluster, tags.get("model"))
+        return
+    error = None
+    if not dry_run:
+        try:
+            clusters.end(cluster.id)
+        except NightshiftError as caught:
+            error = caught.message
+    hours = round((now - cluster.created).total_seconds() / 3600, 2)
+    yield Reaped(cluster.id, tags.get("model", "?"), from_tag(tags.get("run_id", "?")), why, hours, error)
 
 
 def overdue(cluster: Cluster, now: datetime, over: Over) -> str | None:
@@ -90,7 +128,7 @@ def overdue(cluster: Cluster, now: datetime, over: Over) -> str | None:
         return f"its tag deadline cannot be read, and it is older than {WITHOUT_DEADLINE}"
     if deadline is not None and now >= deadline:
         return f"its deadline was {deadline:%Y-%m-%d %H:%M} UTC"
-    if over(cluster.tags.get("dag_id", ""), cluster.tags.get("run_id", "")):
+    if over(from_tag(cluster.tags.get("dag_id", "")), from_tag(cluster.tags.get("run_id", ""))):
         return "its run has ended"
     return None
 
@@ -102,8 +140,8 @@ class ReaperOperator(BaseOperator):
         """Gives what was ended.
 
         Raises:
-            AirflowFailException: AWS refuses.
-            NightshiftError: Something lives on, or AWS does not answer.
+            AirflowFailException: AWS refuses to say what there is.
+            NightshiftError: Something may live on, or AWS does not answer.
         """
         from nightshift_airflow.compute.emr.account import Account
         from nightshift_airflow.compute.emr.clusters import Clusters
@@ -111,24 +149,32 @@ class ReaperOperator(BaseOperator):
         with for_airflow():
             settings, dry_run = Settings.from_environment(), context["params"].get("dry_run", False)
             clusters = Clusters(Account(connection_of()))
-            found = reap(clusters, settings.env, now=datetime.now(UTC), over=_over(context), dry_run=dry_run)
-            if not found:
-                log.info("no cluster of the environment %s is overdue", settings.env)
-            for one in found:
-                log.error("LEAKED: %s", sentence(one, dry_run=dry_run))
-                notify_leak(context, one.model, settings, sentence(one, dry_run=dry_run))
-            if alive := [one for one in found if one.error]:
+            ended: list[Reaped] = []
+            troubles: list[str] = []
+            for one in reap(clusters, settings.env, now=datetime.now(UTC), over=_over(context), dry_run=dry_run):
+                if isinstance(one, Unseen):
+                    log.error("%s", one.sentence())
+                    troubles.append(one.sentence())
+                    continue
+                _tell(context, one, settings, dry_run=dry_run)
+                ended.append(one)
+                troubles += [one.sentence(dry_run=dry_run)] if one.error else []
+            if troubles:
                 raise JobError(
-                    "\n".join(sentence(one, dry_run=dry_run) for one in alive),
+                    "\n".join(troubles),
                     hint="end them in the AWS console; docs/emr.md says what the orchestrator's policy must allow",
                 )
-            return {"reaped": [asdict(one) for one in found]}
+            if not ended:
+                log.info("no cluster of the environment %s is overdue", settings.env)
+            return {"reaped": [asdict(one) for one in ended]}
 
 
-def sentence(one: Reaped, *, dry_run: bool) -> str:
-    """For people."""
-    verb = "would be ended" if dry_run else f"could not be ended ({one.error})" if one.error else "was ended"
-    return f"the cluster {one.cluster_id} of {one.model}, run {one.run_id}, {verb} after {one.hours:g} h: {one.why}"
+def _tell(context: Context, one: Reaped, settings: Settings, *, dry_run: bool) -> None:
+    """Say it loudly; a dry run says it to whoever asked for it, and to nobody else."""
+    sentence = one.sentence(dry_run=dry_run)
+    log.error("LEAKED: %s", sentence)
+    if not dry_run:
+        notify_leak(context, one.model, settings, sentence)
 
 
 def _over(context: Context) -> Over:

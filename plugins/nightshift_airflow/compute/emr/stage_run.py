@@ -19,6 +19,7 @@ from nightshift_airflow.compute.emr.account import Account, in_our_words
 from nightshift_airflow.compute.emr.clusters import Clusters, outcome_unknown
 from nightshift_airflow.compute.emr.steps import (
     Code,
+    parse_step_name,
     result_uri,
     step_key,
     step_name,
@@ -180,8 +181,8 @@ def submit(
     key = step_key(job, code)
     there = _steps(account, cluster_id, job.stage)
     for step in there:
-        stage, found, _, number = step["Name"].split(" ")
-        result = result_uri(job, key, int(number))
+        stage, found, number = parse_step_name(step["Name"]) or ("", "", 0)
+        result = result_uri(job, key, number)
         if found == key and _is_of_use(step["Status"]["State"], result):
             log.info("step %s does this already: %s, %s", step["Id"], step["Name"], step["Status"]["State"])
             return Submitted(account, emr, stage=stage, cluster_id=cluster_id, step_id=step["Id"], result=result)
@@ -198,11 +199,12 @@ def _is_of_use(state: str, result: str) -> bool:
 
 
 def _steps(account: Account, cluster_id: str, stage: str) -> list[dict[str, Any]]:
-    """Steps of a stage, the newest first."""
+    """Steps of a stage, the newest first; not those that a person has added."""
 
     def listed() -> list[dict[str, Any]]:
         pages = account.hook.conn.get_paginator("list_steps").paginate(ClusterId=cluster_id)
-        return [step for page in pages for step in page["Steps"] if step["Name"].startswith(f"{stage} ")]
+        every = [step for page in pages for step in page["Steps"]]
+        return [step for step in every if (parse_step_name(step["Name"]) or ("",))[0] == stage]
 
     return account.call(f"list the steps of {cluster_id}", listed)
 

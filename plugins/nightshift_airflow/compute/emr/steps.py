@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from nightshift.spec.models import ModelSpec
 from nightshift.spec.spark_use import most_workers
 
 RESULT = "result.json"
+STEP_NAME = re.compile(r"(?P<stage>[a-z]+) (?P<key>[0-9a-f]{12}) try (?P<attempt>[0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ def step_key(job: Job, code: Code) -> str:
 def step_name(stage: str, key: str, attempt: int) -> str:
     """Such as ``train 0f3a9c21d4e5 try 2``: by its beginning the step is found again."""
     return f"{stage} {key} try {attempt}"
+
+
+def parse_step_name(name: str) -> tuple[str, str, int] | None:
+    """Stage, key and try of a step of ours; None of one that somebody else has added to the cluster."""
+    match = STEP_NAME.fullmatch(name)
+    return (match["stage"], match["key"], int(match["attempt"])) if match else None
 
 
 def result_uri(job: Job, key: str, attempt: int) -> str:

@@ -29,7 +29,8 @@ class WaiterTrigger(BaseTrigger):
         waiter: One of the provider's waiters for EMR.
         arguments: Of its operation.
         poll_s: Seconds between two looks.
-        limit_s: For how long to look.
+        limit_s: For how long to look, all triggerers together.
+        until: When that is over, in seconds since 1970: a trigger that another triggerer takes up has no more time.
         carry: Given back to the task.
         result: URI of the job's result; its log lines are beside it.
     """
@@ -42,6 +43,7 @@ class WaiterTrigger(BaseTrigger):
         arguments: Mapping[str, str],
         poll_s: float,
         limit_s: float,
+        until: float,
         carry: Mapping[str, Any],
         result: str | None = None,
     ) -> None:
@@ -51,6 +53,7 @@ class WaiterTrigger(BaseTrigger):
         self.arguments = dict(arguments)
         self.poll_s = poll_s
         self.limit_s = limit_s
+        self.until = until
         self.carry = dict(carry)
         self.result = result
         self._to_log = TaskLog()
@@ -65,6 +68,7 @@ class WaiterTrigger(BaseTrigger):
                 "arguments": self.arguments,
                 "poll_s": self.poll_s,
                 "limit_s": self.limit_s,
+                "until": self.until,
                 "carry": self.carry,
                 "result": self.result,
             },
@@ -81,16 +85,18 @@ class WaiterTrigger(BaseTrigger):
     async def _watch(self) -> Look:
         """Raises NightshiftError: It took too long, or AWS does not say."""
         patience = Patience(f"wait for {' '.join(self.arguments.values())}")
-        told = await asyncio.to_thread(Told, self.result) if self.result else None
-        deadline = time.monotonic() + self.limit_s
-        while time.monotonic() < deadline:
-            look = await self._look_for_a_while(patience, told, min(deadline, time.monotonic() + CLIENT_SECONDS))
+        told = await asyncio.to_thread(Told, self.result, seen=self.carry.get("seen", 0)) if self.result else None
+        while True:  # once at least: it may be over although nobody looked in time
+            look = await self._look_for_a_while(patience, told, min(self.until, time.time() + CLIENT_SECONDS))
             if look != "not yet":
                 return look
-        raise waiting.too_long(self.arguments, self.limit_s)
+            if time.time() >= self.until:
+                raise waiting.too_long(self.arguments, self.limit_s)
 
     async def _look_for_a_while(self, patience: Patience, told: Told | None, until: float) -> Look:
-        """Look by one client: one that lives for hours keeps credentials that expire. A look that fails ends it too."""
+        """Look by one client, once at least: one that lives for hours keeps credentials that expire. A look that fails
+        ends it too.
+        """
         from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
         hook = Account(self.connection).hook
@@ -98,12 +104,13 @@ class WaiterTrigger(BaseTrigger):
         try:
             async with await hook.get_async_conn() as client:  # type: ignore[no-untyped-call]
                 waiter = hook.get_waiter(self.waiter, deferrable=True, client=client)
-                while look == "not yet" and time.monotonic() < until:
+                while True:
                     look = await self._look(waiter, patience)
                     if told is not None:
                         await self._tell(told)
-                    if look == "not yet":
-                        await asyncio.sleep(self.poll_s)
+                    if look != "not yet" or time.time() >= until:
+                        break
+                    await asyncio.sleep(self.poll_s)
         except WaiterError as error:
             look = patience.judge(error)
         except (BotoCoreError, ClientError) as error:
