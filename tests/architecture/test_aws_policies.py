@@ -18,7 +18,8 @@ from botocore import xform_name
 from moto import mock_aws
 
 from nightshift.errors import SettingsError
-from nightshift_airflow.compute.emr.preflight import Checks
+from nightshift_airflow.compute.emr.checks import Checks
+from nightshift_airflow.compute.emr.roles import Passed, check_rights
 
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "docs" / "aws"
@@ -258,6 +259,13 @@ def test_the_orchestrator_may_do_nothing_on_emr_that_the_code_does_not() -> None
     assert emr - called() - BY_RUN_JOB_FLOW == set()
 
 
+ROLES = Passed(
+    "arn:aws:iam::123456789012:role/nightshift-prod-emr-service",
+    "arn:aws:iam::123456789012:role/nightshift-prod-emr-node",
+)
+AIRFLOW = "arn:aws:iam::123456789012:role/service-role/airflow"
+
+
 class Simulated:
     """An account that keeps what IAM is asked to simulate, and answers by ``orchestrator.json``."""
 
@@ -265,13 +273,20 @@ class Simulated:
 
     def __init__(self, *, without: str | None = None) -> None:
         self.without = without
-        self.asked: dict[str, Any] = {}
+        self.asked: list[dict[str, Any]] = []
+
+    def call(self, _: str, request: Any) -> Any:
+        return request()
 
     def client(self, _service: str, **_options: Any) -> Any:
         return self
 
+    def get_role(self, **asked: Any) -> dict[str, Any]:
+        assert asked == {"RoleName": "airflow"}
+        return {"Role": {"Arn": AIRFLOW}}
+
     def simulate_principal_policy(self, **asked: Any) -> dict[str, Any]:
-        self.asked = asked
+        self.asked.append(asked)
         said = {entry["ContextKeyName"]: entry["ContextKeyValues"] for entry in asked["ContextEntries"]}
         (resource,) = asked["ResourceArns"]
         return {
@@ -297,28 +312,44 @@ class Simulated:
         return False
 
 
-@pytest.mark.parametrize(
-    "caller",
-    ["arn:aws:sts::123456789012:assumed-role/airflow/i-0a1b2c3d", "arn:aws:iam::123456789012:role/airflow"],
-)
+def rights(account: Simulated, *, caller: str = AIRFLOW, env: str = "prod", passed: Passed = ROLES) -> None:
+    checks = Checks(account)  # type: ignore[arg-type]
+    check_rights(checks, caller, env, passed)
+    checks.complain()
+
+
+@pytest.mark.parametrize("caller", ["arn:aws:sts::123456789012:assumed-role/airflow/i-0a1b2c3d", AIRFLOW])
 def test_what_preflight_asks_iam_is_allowed_by_the_policy(caller: str) -> None:
     account = Simulated()
-    checks = Checks(account)  # type: ignore[arg-type]
-    checks.rights(caller, "prod")
-    checks.complain()
-    assert account.asked["PolicySourceArn"] == "arn:aws:iam::123456789012:role/airflow"
-    assert set(account.asked["ActionNames"]) <= called()
+    rights(account, caller=caller)
+    assert {asked["PolicySourceArn"] for asked in account.asked} == {AIRFLOW}
+    asked_for = {action for asked in account.asked for action in asked["ActionNames"]}
+    assert asked_for == {action for action in called() if action.startswith("elasticmapreduce:")} - {
+        # Whether these may be asked is seen by asking.
+        "elasticmapreduce:ListReleaseLabels",
+        "elasticmapreduce:DescribeSecurityConfiguration",
+    } | BY_RUN_JOB_FLOW | {"iam:PassRole"}
+    passed = [asked["ResourceArns"][0] for asked in account.asked if asked["ActionNames"] == ["iam:PassRole"]]
+    assert passed == [ROLES.service, ROLES.nodes]
 
 
-def test_preflight_finds_a_right_that_is_missing_and_one_for_another_environment() -> None:
-    checks = Checks(Simulated(without="elasticmapreduce:TerminateJobFlows"))  # type: ignore[arg-type]
-    checks.rights("arn:aws:iam::123456789012:role/airflow", "prod")
-    with pytest.raises(SettingsError, match=r"role/airflow may not elasticmapreduce:TerminateJobFlows: attach"):
-        checks.complain()
-    checks = Checks(Simulated())  # type: ignore[arg-type]
-    checks.rights("arn:aws:iam::123456789012:role/airflow", "dev")
-    with pytest.raises(SettingsError, match=r"may not elasticmapreduce:RunJobFlow, elasticmapreduce:AddJobFlowSteps"):
-        checks.complain()
+@pytest.mark.parametrize("action", ["elasticmapreduce:TerminateJobFlows", "elasticmapreduce:AddTags"])
+def test_preflight_finds_a_right_that_is_missing(action: str) -> None:
+    with pytest.raises(SettingsError, match=rf"role/service-role/airflow may not {action}: attach"):
+        rights(Simulated(without=action))
+
+
+def test_preflight_finds_rights_that_are_for_another_environment() -> None:
+    with pytest.raises(SettingsError, match=r"may not elasticmapreduce:RunJobFlow, elasticmapreduce:AddTags"):
+        rights(Simulated(), env="dev")
+
+
+def test_preflight_finds_a_role_that_may_not_be_passed() -> None:
+    other = "arn:aws:iam::123456789012:role/other"
+    with pytest.raises(SettingsError, match=rf"may not iam:PassRole of {other}: attach"):
+        rights(Simulated(), passed=Passed(other, ROLES.nodes))
+    with pytest.raises(SettingsError, match=r"may not iam:PassRole of .*emr-service: attach"):
+        rights(Simulated(), passed=Passed(ROLES.nodes, ROLES.service))
 
 
 def test_actions_of_emr_exist() -> None:

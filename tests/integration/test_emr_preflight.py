@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,9 +12,10 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from tests.fakes.aws import AwsDouble
 from tests.fakes.emr_account import SECURITY
-from tests.fakes.emr_night import Night, emr_spec, tasks_of
+from tests.fakes.emr_night import Night, emr_spec, leave_results, tasks_of
 
 from nightshift.spec.models import Training
+from nightshift_airflow.compute.emr import stage_run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Airflow and moto warn of themselves
 
@@ -101,6 +104,124 @@ def test_a_variable_that_is_missing(double: AwsDouble, monkeypatch: pytest.Monke
     monkeypatch.delenv("NIGHTSHIFT_EMR_SUBNETS")
     assert "NIGHTSHIFT_EMR_SUBNETS is not set" in refused(double)
     assert double.journal.operations("elasticmapreduce")[1:] == [], "AWS was not asked"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "there"),
+    [
+        ("SERVICE_ROLE", "arn:aws:iam::999999999999:role/nightshift-emr-service", "role/nightshift-emr-service"),
+        ("SERVICE_ROLE", "arn:aws:iam::123456789012:role/other/nightshift-emr-service", "role/nightshift-emr-service"),
+        ("SERVICE_ROLE", "other/nightshift-emr-service", "role/nightshift-emr-service"),
+        ("RUNTIME_ROLE", "arn:aws:iam::999999999999:role/nightshift-emr-jobs", "role/nightshift-emr-jobs"),
+        (
+            "INSTANCE_PROFILE",
+            "arn:aws:iam::999999999999:instance-profile/nightshift-emr-nodes",
+            "instance-profile/nightshift-emr-nodes",
+        ),
+    ],
+)
+def test_a_role_of_that_name_that_is_another(
+    double: AwsDouble, monkeypatch: pytest.MonkeyPatch, name: str, value: str, there: str
+) -> None:
+    monkeypatch.setenv(f"NIGHTSHIFT_EMR_{name}", value)
+    said = refused(double)
+    assert f"NIGHTSHIFT_EMR_{name} is {value}, and the one of this account is arn:aws:iam::123456789012:{there}" in said
+
+
+def test_roles_by_their_full_names(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = "arn:aws:iam::123456789012"
+    monkeypatch.setenv("NIGHTSHIFT_EMR_SERVICE_ROLE", f"{account}:role/nightshift-emr-service")
+    monkeypatch.setenv("NIGHTSHIFT_EMR_INSTANCE_PROFILE", f"{account}:instance-profile/nightshift-emr-nodes")
+    assert preflight(double)["account"] == "123456789012"
+
+
+def test_an_instance_profile_without_a_role(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    iam = double.client("iam")
+    iam.create_instance_profile(InstanceProfileName="empty")
+    monkeypatch.setenv("NIGHTSHIFT_EMR_INSTANCE_PROFILE", "empty")
+    assert "the instance profile empty has no role, so nodes could reach nothing" in refused(double)
+    iam.delete_instance_profile(InstanceProfileName="empty")
+
+
+def test_rights_are_asked_of_the_role_by_its_path(
+    double: AwsDouble, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ARN of a session leaves the path of its role out; MWAA's roles have one."""
+    iam, name = double.client("iam"), f"mwaa-{uuid.uuid4().hex[:8]}"
+    role = iam.create_role(RoleName=name, Path="/service-role/", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    keys = double.client("sts").assume_role(RoleArn=role, RoleSessionName="airflow")["Credentials"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys["SecretAccessKey"])
+    monkeypatch.setenv("AWS_SESSION_TOKEN", keys["SessionToken"])
+    preflight(double)
+    asked = {call.parameters["PolicySourceArn"] for call in double.journal.of("SimulatePrincipalPolicy")}
+    assert asked == {f"arn:aws:iam::123456789012:role/service-role/{name}"}
+    assert "not checked" not in caplog.text
+
+
+def test_subnets_that_awss_own_policy_lets_emr_not_use(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    iam, ec2 = double.client("iam"), double.client("ec2")
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+    arn = iam.create_policy(PolicyName="AmazonEMRServicePolicy_v2", PolicyDocument=policy)["Policy"]["Arn"]
+    iam.create_role(RoleName="tagged-only", AssumeRolePolicyDocument="{}")
+    iam.attach_role_policy(RoleName="tagged-only", PolicyArn=arn)
+    monkeypatch.setenv("NIGHTSHIFT_EMR_SERVICE_ROLE", "tagged-only")
+    first, second = os.environ["NIGHTSHIFT_EMR_SUBNETS"].split(",")
+    tag = [{"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"}]
+    ec2.create_tags(Resources=[first], Tags=tag)
+    assert f"{second} has no tag for-use-with-amazon-emr-managed-policies=true" in refused(double)
+    ec2.create_tags(Resources=[second], Tags=tag)
+    preflight(double)
+    ec2.delete_tags(Resources=[first, second], Tags=tag)
+
+
+@pytest.mark.parametrize(("bucket", "said"), [("ns-code", "NIGHTSHIFT_EMR_CODE"), ("ns-store", "storage.json")])
+def test_a_bucket_that_may_be_looked_at_and_not_written_to(
+    double: AwsDouble, monkeypatch: pytest.MonkeyPatch, bucket: str, said: str
+) -> None:
+    """The code and the plan are the first things that tasks write: they are written before anything is paid for."""
+    place = f"{bucket}/{uuid.uuid4()}"
+    monkeypatch.setenv("NIGHTSHIFT_STORAGE" if bucket == "ns-store" else "NIGHTSHIFT_EMR_CODE", f"s3://{place}")
+    double.inject.refuse("s3:PutObject", "AccessDeniedException", calls=None)
+    told = refused(double)
+    assert f"write s3://{place}/" in told
+    assert said in told
+
+
+def test_what_preflight_writes_is_what_the_first_stage_needs(
+    double: AwsDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_STORAGE", f"s3://ns-store/{uuid.uuid4()}")
+    monkeypatch.setenv("NIGHTSHIFT_EMR_CODE", f"s3://ns-code/jobs/{uuid.uuid4()}")
+    night = Night(double, tasks_of(emr_spec()))
+    night.run(until="preflight")
+    written = {call.parameters["Key"] for call in double.journal.of("PutObject")}
+    assert [name for name in written if "/plan/2013-07-14/" in name]
+    assert [name for name in written if name.endswith(".zip")]
+    double.journal.clear()
+    double.inject.step("*", "COMPLETED", times=None)
+    monkeypatch.setattr(stage_run, "_add", leave_results(double))
+    night.run(until="ingest")
+    later = {call.parameters["Key"] for call in double.journal.of("PutObject") if call.key == "orchestrator"}
+    assert night.states["ingest"] == "success"
+    assert {name for name in later if not name.endswith("result.json")} <= written
+
+
+@pytest.mark.parametrize(
+    "encryption",
+    [
+        None,
+        {**SECURITY["EncryptionConfiguration"], "EnableAtRestEncryption": False},
+        {"EnableAtRestEncryption": True, "AtRestEncryptionConfiguration": {"LocalDiskEncryptionConfiguration": {}}},
+    ],
+)
+def test_a_security_configuration_that_encrypts_no_disks(
+    double: AwsDouble, monkeypatch: pytest.MonkeyPatch, encryption: dict[str, Any] | None
+) -> None:
+    asked = {**SECURITY, "EncryptionConfiguration": encryption} if encryption else dict(list(SECURITY.items())[:2])
+    double.client("emr").create_security_configuration(Name="open", SecurityConfiguration=json.dumps(asked))
+    monkeypatch.setenv("NIGHTSHIFT_EMR_SECURITY_CONFIGURATION", "open")
+    assert "the security configuration open does not encrypt disks: set EncryptionConfiguration." in refused(double)
 
 
 def test_a_security_configuration_without_imdsv2_or_without_runtime_roles(
