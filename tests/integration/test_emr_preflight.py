@@ -320,3 +320,15 @@ def test_no_credentials(double: AwsDouble, monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     assert "NIGHTSHIFT_EMR_CONNECTION" in refused(double)
+
+
+@pytest.mark.parametrize("code", ["InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"])
+def test_keys_that_nobody_knows(double: AwsDouble, code: str) -> None:
+    """Said after one request: nobody waits for what does not pass, and nobody needs to hear it ten times."""
+    double.inject.refuse("*", code, calls=None, message="The security token included in the request is invalid.")
+    said = refused(double)
+    assert "is invalid." in said
+    assert code.removesuffix("Exception") in said
+    assert "NIGHTSHIFT_EMR_CONNECTION" in said
+    assert double.journal.operations()[-1:] == ["GetCallerIdentity"]
+    assert len(double.journal.of("GetCallerIdentity")) == 1

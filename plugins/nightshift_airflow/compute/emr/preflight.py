@@ -14,7 +14,7 @@ from nightshift.spec.engine_packages import EXTRAS
 from nightshift.spec.models import ModelSpec
 from nightshift.spec.problem import in_words
 from nightshift.spec.rules import local_files
-from nightshift_airflow.compute.emr.account import Account, tags_of
+from nightshift_airflow.compute.emr.account import CONNECTION, Account, tags_of
 from nightshift_airflow.compute.emr.checks import Checks
 from nightshift_airflow.compute.emr.identity import MANAGED_POLICIES
 from nightshift_airflow.compute.emr.packages import Dependencies, dependencies, provide_code, python_of, split
@@ -44,7 +44,9 @@ def check(plan: Plan, settings: Settings, emr: EmrSettings, account: Account) ->
     checks, spec = Checks(account), plan.spec
     checks.add(*_on_paper(spec, settings, emr))
     label = spec.compute.emr.release_label or emr.release_label
-    caller = checks.ask("ask who this is", lambda: account.client("sts").get_caller_identity(), "check the connection")
+    caller = checks.ask("ask who this is", lambda: account.client("sts").get_caller_identity(), CONNECTION)
+    if caller is None:
+        checks.complain()  # who is nobody is refused everything else too
     _release(checks, label)
     _security(checks, emr)
     passed = check_roles(checks, emr)
