@@ -14,6 +14,7 @@ from tests.fakes.aws import AwsDouble
 from tests.fakes.emr_account import SECURITY
 from tests.fakes.emr_night import Night, emr_spec, leave_results, tasks_of
 
+from nightshift.jobs.pins import pinned, shipped
 from nightshift.spec.models import Training
 from nightshift_airflow.compute.emr import stage_run
 
@@ -23,6 +24,7 @@ ARCHIVE = "nightshift-dependencies-0123456789abcdef-py3.11-x86_64.tar.gz"
 DESCRIBED = {
     "bootstrap": "bootstrap-0123456789abcdef.sh",
     "lock": "cd" * 32,
+    "packages": pinned(shipped(), python="3.11", platform="x86_64"),
     "platform": "x86_64",
     "python": "3.11",
     "sha256": "ab" * 32,
@@ -262,17 +264,31 @@ def test_packages_that_fit(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_packages_without_the_engine(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this machine has is not asked; an archive that was described before engines were is not judged."""
+    """What this machine has is not asked."""
     monkeypatch.setenv("NIGHTSHIFT_EMR_DEPENDENCIES", ARCHIVE)
     monkeypatch.delenv("NIGHTSHIFT_EMR_PYTHON")
     torch = Training(engine="torch")
-    upload(double, engines=[])
+    upload(double)
     assert f"{ARCHIVE} has no torch, which the engine torch needs: build it" in refused(double, training=torch)
     assert preflight(double)
-    upload(double, engines=["torch"])
+    upload(double, packages={**DESCRIBED["packages"], "torch": "2.9.0"})
     assert preflight(double, training=torch)
-    upload(double)
-    assert preflight(double, training=torch)
+
+
+def test_packages_of_another_lock(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an upgrade of the code an archive of the old lock runs other libraries under equal stage keys."""
+    monkeypatch.setenv("NIGHTSHIFT_EMR_DEPENDENCIES", ARCHIVE)
+    monkeypatch.delenv("NIGHTSHIFT_EMR_PYTHON")
+    locked = DESCRIBED["packages"]
+    older = {name: version for name, version in locked.items() if name != "onnx"} | {"numpy": "2.2.0"}
+    upload(double, packages=older)
+    said = refused(double)
+    assert f"{ARCHIVE} has other packages than this code was locked with" in said
+    assert f"numpy 2.2.0 (locked: {locked['numpy']}), onnx is missing (locked: {locked['onnx']}); build it" in said
+    upload(double, packages={**locked, "our-engine": "1.0"})
+    assert preflight(double), "more than the lock may be there"
+    upload(double, packages=["numpy"])
+    assert "does not describe a dependency archive" in refused(double)
 
 
 def test_a_bucket_that_may_not_be_used(double: AwsDouble) -> None:

@@ -49,6 +49,7 @@ PACKAGES = Dependencies(
     python="3.11",
     platform="x86_64",
     bootstrap="bootstrap-0123456789abcdef.sh",
+    packages={},
 )
 CODE = Code("s3://artifacts/nightshift/nightshift-1-py3.11.zip", "s3://artifacts/nightshift/job-2.py", "cd" * 32)
 JOB = Job(

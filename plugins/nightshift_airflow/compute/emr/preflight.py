@@ -8,6 +8,7 @@ from typing import Any
 
 from nightshift.emr_settings import EmrSettings
 from nightshift.errors import SettingsError, StorageError
+from nightshift.jobs.pins import differences
 from nightshift.plan import Plan
 from nightshift.settings import Settings
 from nightshift.spec.engine_packages import EXTRAS
@@ -208,8 +209,13 @@ def _unfit(found: Dependencies, emr: EmrSettings, spec: ModelSpec) -> Iterator[s
             f"{emr.dependencies} is for Python {found.python}, and jobs run by {emr.node_python}: build it with "
             f"`nightshift package --python {node}`, or set NIGHTSHIFT_EMR_PYTHON"
         )
+    if other := differences(found.packages, python=found.python, platform=found.platform):
+        yield (
+            f"{emr.dependencies} has other packages than this code was locked with: {other}; build it from this "
+            "code's requirements-job.txt, or from a lock that has more: `nightshift package`"
+        )
     engine = spec.training.engine
-    if engine in EXTRAS and found.engines is not None and engine not in found.engines:
+    if engine in EXTRAS and EXTRAS[engine] not in found.packages:
         yield (
             f"{emr.dependencies} has no {EXTRAS[engine]}, which the engine {engine} needs: build it from a lock "
             "that has it, `nightshift package --lock`"
