@@ -178,10 +178,10 @@ def test_roles_encryption_logs_release_and_network_are_the_accounts() -> None:
 def test_nodes_get_the_packages_that_were_built_for_them() -> None:
     asked = request()
     [action] = asked["BootstrapActions"]
-    folder = "/opt/nightshift/abababababababab"
+    folder = "/mnt/nightshift/abababababababab"
     assert action["ScriptBootstrapAction"] == {
         "Path": "s3://artifacts/nightshift/bootstrap-0123456789abcdef.sh",
-        "Args": [PACKAGES.uri, "ab" * 32, folder],
+        "Args": [PACKAGES.uri, "ab" * 32, folder, "/mnt/tmp"],
     }
     assert exported(asked)["PYTHONPATH"] == folder
     assert exported(asked)["PYSPARK_PYTHON"] == "/usr/bin/python3.11"
@@ -189,6 +189,22 @@ def test_nodes_get_the_packages_that_were_built_for_them() -> None:
     bare = request(needed=None)
     assert bare["BootstrapActions"] == []
     assert "PYTHONPATH" not in exported(bare)
+
+
+@pytest.mark.parametrize("needed", [PACKAGES, None])
+def test_what_jobs_write_is_on_the_volume_that_the_spec_sizes(needed: Dependencies | None) -> None:
+    """EMR mounts the volumes of ``EbsConfiguration`` below /mnt; nothing of a night is on the root volume."""
+    asked = request(needed=needed, disk_gib=200)
+    for each in asked["Instances"]["InstanceFleets"]:
+        for one in each["InstanceTypeConfigs"]:
+            [device] = one["EbsConfiguration"]["EbsBlockDeviceConfigs"]
+            assert device["VolumeSpecification"]["SizeInGB"] == 200
+    variables = exported(asked)
+    assert variables["TMPDIR"] == "/mnt/tmp"
+    [defaults] = [each["Properties"] for each in asked["Configurations"] if each["Classification"] == "spark-defaults"]
+    assert defaults["spark.executorEnv.TMPDIR"] == "/mnt/tmp"
+    paths = [variables["NIGHTSHIFT_HOME"], *(variables.get("PYTHONPATH"), defaults.get("spark.executorEnv.PYTHONPATH"))]
+    assert {path.split("/")[1] for path in paths if path} == {"mnt"}
 
 
 def test_no_secret_is_in_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from nightshift_airflow.compute.emr.steps import Code
 
 log = logging.getLogger(__name__)
 
-FOLDER = "/opt/nightshift"
+FOLDER = "/mnt/nightshift"  # on the volume that compute.emr.disk_gib is of, as EMR mounts it
 PYTHON_IN_PATH = re.compile(r"python(\d\.\d+)$")
 MISSING = ("404", "NoSuchKey", "NotFound")
 

@@ -11,8 +11,10 @@ from nightshift.spec.compute import Emr, units_of
 from nightshift_airflow.compute.emr.identity import Identity
 from nightshift_airflow.compute.emr.packages import Dependencies
 
-# On the nodes: where a job may leave what nobody needs any more when the cluster is gone.
-NODE_HOME = "/tmp/nightshift"  # noqa: S108 (the node belongs to this run alone)
+# On the nodes, and on the volume that compute.emr.disk_gib is of: EMR mounts it there, and what is elsewhere is on the
+# root volume, which is small. Gone with the cluster.
+SCRATCH = "/mnt/tmp"
+NODE_HOME = f"{SCRATCH}/nightshift"
 
 
 def cluster_request(
@@ -127,15 +129,18 @@ def _limits(emr: Emr) -> dict[str, Any]:
 def _bootstrap(settings: EmrSettings, needed: Dependencies | None) -> list[dict[str, Any]]:
     if needed is None:
         return []
-    script = {"Path": f"{settings.code}/{needed.bootstrap}", "Args": [needed.uri, needed.sha256, needed.folder]}
+    script = {
+        "Path": f"{settings.code}/{needed.bootstrap}",
+        "Args": [needed.uri, needed.sha256, needed.folder, SCRATCH],
+    }
     return [{"Name": "nightshift packages", "ScriptBootstrapAction": script}]
 
 
 def _configurations(
     settings: EmrSettings, needed: Dependencies | None, *, region: str, storage: str
 ) -> list[dict[str, Any]]:
-    """Variables of drivers; interpreter and packages of drivers and executors."""
-    packages = {"PYTHONPATH": needed.folder} if needed else {}
+    """Variables of drivers; interpreter, packages and scratch of drivers and executors."""
+    everywhere = {"TMPDIR": SCRATCH, **({"PYTHONPATH": needed.folder} if needed else {})}
     variables = {
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
@@ -143,12 +148,12 @@ def _configurations(
         "NIGHTSHIFT_STORAGE": storage,
         "PYSPARK_DRIVER_PYTHON": settings.node_python,
         "PYSPARK_PYTHON": settings.node_python,
-        **packages,
+        **everywhere,
     }
     defaults = {
         "spark.pyspark.driver.python": settings.node_python,
         "spark.pyspark.python": settings.node_python,
-        **{f"spark.executorEnv.{name}": value for name, value in packages.items()},
+        **{f"spark.executorEnv.{name}": value for name, value in everywhere.items()},
     }
     return [
         {
