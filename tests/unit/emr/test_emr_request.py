@@ -115,10 +115,13 @@ def test_task_nodes_are_on_spot_of_many_types_and_fall_back_to_on_demand() -> No
     assert (spot["TimeoutAction"], spot["TimeoutDurationMinutes"]) == ("SWITCH_TO_ON_DEMAND", 10)
 
 
-def test_without_spot_there_are_no_task_nodes() -> None:
+def test_without_spot_every_node_stays_and_the_core_grows() -> None:
+    """The only way to keep executors from spot nodes: YARN puts them anywhere."""
     asked = request(spot_units=0, core_units=2, max_units=4)
     assert [each["InstanceFleetType"] for each in asked["Instances"]["InstanceFleets"]] == ["MASTER", "CORE"]
-    assert asked["ManagedScalingPolicy"]["ComputeLimits"]["MaximumOnDemandCapacityUnits"] == 4
+    assert {each["TargetSpotCapacity"] for each in asked["Instances"]["InstanceFleets"]} == {0}
+    limits = asked["ManagedScalingPolicy"]["ComputeLimits"]
+    assert {limits[f"Maximum{kind}CapacityUnits"] for kind in ("", "Core", "OnDemand")} == {4}
 
 
 def test_a_larger_instance_counts_for_more_but_for_the_primary_node() -> None:
@@ -130,15 +133,19 @@ def test_a_larger_instance_counts_for_more_but_for_the_primary_node() -> None:
     assert {each["WeightedCapacity"] for each in fleet("MASTER", primary=types)["InstanceTypeConfigs"]} == {1}
 
 
-def test_scaling_has_caps_and_keeps_on_demand_to_the_core() -> None:
-    limits = request(core_units=2, spot_units=3, max_units=20)["ManagedScalingPolicy"]["ComputeLimits"]
+def test_scaling_has_caps_and_leaves_room_on_demand_for_task_nodes_that_spot_has_not() -> None:
+    asked = request(core_units=2, spot_units=3, max_units=20)
+    limits = asked["ManagedScalingPolicy"]["ComputeLimits"]
     assert limits == {
         "UnitType": "InstanceFleetUnits",
         "MinimumCapacityUnits": 2,
         "MaximumCapacityUnits": 20,
         "MaximumCoreCapacityUnits": 2,
-        "MaximumOnDemandCapacityUnits": 2,
+        "MaximumOnDemandCapacityUnits": 5,
     }
+    began = sum(each["TargetSpotCapacity"] for each in asked["Instances"]["InstanceFleets"])
+    spot = fleet("TASK", core_units=2, spot_units=3, max_units=20)["LaunchSpecifications"]["SpotSpecification"]
+    assert (spot["TimeoutAction"], began) == ("SWITCH_TO_ON_DEMAND", 5 - 2)
 
 
 def test_it_ends_by_itself_and_nothing_protects_it() -> None:

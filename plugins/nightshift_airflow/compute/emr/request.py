@@ -73,7 +73,7 @@ def _instances(emr: Emr, settings: EmrSettings) -> dict[str, Any]:
 def _fleets(emr: Emr) -> list[dict[str, Any]]:
     fleets = [
         _fleet("MASTER", emr.primary, emr, on_demand=1, weighted=False),
-        # Executors of a stage that cannot lose one, and what they keep on disk, are on nodes that stay.
+        # These nodes stay. YARN is not told so: it puts executors on them and on task nodes alike.
         _fleet("CORE", emr.core, emr, on_demand=emr.core_units),
     ]
     if emr.spot_units:
@@ -116,13 +116,16 @@ def _type(instance_type: str, emr: Emr, weight: int) -> dict[str, Any]:
 
 
 def _limits(emr: Emr) -> dict[str, Any]:
-    """More than the core nodes comes from spot, unless spot has none."""
+    """On demand there are the core nodes, and what the task nodes begin with where spot has none; more is spot.
+
+    Without task nodes there is only the core to grow, on demand.
+    """
     return {
         "UnitType": "InstanceFleetUnits",
         "MinimumCapacityUnits": emr.core_units,
         "MaximumCapacityUnits": emr.max_units,
-        "MaximumCoreCapacityUnits": emr.core_units,
-        "MaximumOnDemandCapacityUnits": emr.max_units if not emr.spot_units else emr.core_units,
+        "MaximumCoreCapacityUnits": emr.core_units if emr.spot_units else emr.max_units,
+        "MaximumOnDemandCapacityUnits": emr.core_units + emr.spot_units if emr.spot_units else emr.max_units,
     }
 
 
