@@ -102,6 +102,24 @@ def test_everything_at_once(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) 
         assert part in told
 
 
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "databricks"])
+def test_an_mlflow_that_a_cluster_cannot_reach(double: AwsDouble, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_MLFLOW_URI", uri)
+    assert f"NIGHTSHIFT_MLFLOW_URI is {uri}, which a cluster cannot reach" in refused(double, stages="all")
+    assert preflight(double)
+
+
+def test_an_mlflow_with_a_password_that_no_node_gets(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_MLFLOW_URI", "https://mlflow.example.com")
+    assert preflight(double, stages="all")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "airflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "canary-4711")
+    said = refused(double, stages="all")
+    assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of this machine would be needed" in said
+    assert "canary-4711" not in said
+    assert preflight(double), "register runs beside Airflow"
+
+
 def test_a_variable_that_is_missing(double: AwsDouble, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NIGHTSHIFT_EMR_SUBNETS")
     assert "NIGHTSHIFT_EMR_SUBNETS is not set" in refused(double)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from nightshift_airflow.compute.emr.roles import attached_policies, check_rights
 
 # Seconds for which AWS may be away: nothing is lost yet, and somebody may be waiting for the answer.
 PATIENCE = 30.0
+MLFLOW_SECRETS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 MANAGED = "AmazonEMRServicePolicy_v2"
 STORAGE_POLICY = "docs/aws/policies/storage.json says what its role must allow"
 
@@ -72,11 +74,23 @@ def _on_paper(spec: ModelSpec, settings: Settings, emr: EmrSettings) -> Iterator
         yield f"NIGHTSHIFT_STORAGE is {settings.storage}, which a cluster cannot reach: use s3://bucket/prefix"
     for problem in local_files(spec):
         yield in_words(problem)
-    everything = emr.stages_of(spec.compute.emr.stages) == "all"
-    if everything and not settings.mlflow_uri.startswith(("http://", "https://", "arn:", "databricks")):
+    if emr.stages_of(spec.compute.emr.stages) == "all":
+        yield from _out_of_reach(settings.mlflow_uri)
+
+
+def _out_of_reach(mlflow_uri: str) -> Iterator[str]:
+    """Why register could not reach MLflow from a cluster."""
+    otherwise = "or NIGHTSHIFT_EMR_STAGES=to_evaluate (compute.emr.stages): register then runs beside Airflow"
+    if not mlflow_uri.startswith(("http://", "https://", "arn:")):
         yield (
-            f"NIGHTSHIFT_MLFLOW_URI is {settings.mlflow_uri}, which a cluster cannot reach, and register is to run "
-            "there: use an MLflow server, or NIGHTSHIFT_EMR_STAGES=to_evaluate"
+            f"NIGHTSHIFT_MLFLOW_URI is {mlflow_uri}, which a cluster cannot reach, and register is to run there: use "
+            f"an MLflow server, {otherwise}"
+        )
+    if secrets := [name for name in MLFLOW_SECRETS if os.environ.get(name)]:
+        yield (
+            f"{' and '.join(secrets)} of this machine would be needed on the cluster, where register is to run, and "
+            "no secret is sent there: use an MLflow server that knows the nodes by their network or their role, "
+            f"{otherwise}"
         )
 
 
