@@ -130,6 +130,16 @@ def test_objects_are_limited_to_the_prefix_in_our_buckets(name: str) -> None:
                 assert not key or not {"s3:ListBucket", "s3:ListBucketMultipartUploads"} & set(statement["Action"])
 
 
+@pytest.mark.parametrize("statement", [each for each in ALLOWED if not str(each.id).startswith("s3-endpoint")])
+def test_lists_of_objects_are_limited_to_the_prefix(statement: dict[str, Any]) -> None:
+    """IfExists: to look whether a bucket is there, and to be told that an object is not, takes the same right."""
+    if "s3:ListBucket" in several(statement["Action"]):
+        assert statement["Action"] == ["s3:ListBucket"]
+        assert statement["Condition"] == {
+            "StringLikeIfExists": {"s3:prefix": ["teams/nightshift", "teams/nightshift/*"]}
+        }
+
+
 def conditions(statement: dict[str, Any]) -> dict[str, dict[str, str]]:
     return {
         key: {"test": test, "value": value}
@@ -423,6 +433,32 @@ def test_nodes_have_encrypted_disks_and_a_metadata_service_by_tokens() -> None:
         r"HttpPutResponseHopLimit\s+= 1",
     ):
         assert re.search(line, text), line
+
+
+def test_spot_instances_may_use_the_key_of_the_disks() -> None:
+    """Their disks are encrypted by EC2's own role for spot; the operations are those that EC2's guide names for it."""
+    grant = blocks("resource")["aws_kms_grant.spot"]
+    assert grant["key_id"] == "${local.key}"
+    assert grant["grantee_principal"].endswith('role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"')
+    assert {one.strip('"') for one in grant["operations"]} == {
+        *("CreateGrant", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"),
+        *("ReEncryptFrom", "ReEncryptTo"),
+    }
+
+
+def test_the_modules_network_is_in_zones_that_everybody_has() -> None:
+    zones = blocks("data")["aws_availability_zones.here"]
+    [only] = zones["filter"]
+    assert [only["name"].strip('"'), *(one.strip('"') for one in only["values"])] == [
+        "opt-in-status",
+        "opt-in-not-required",
+    ]
+
+
+def test_of_two_environments_on_one_network_one_can_own_the_tags() -> None:
+    resources = blocks("resource")
+    assert resources["aws_ec2_tag.subnet"]["for_each"].startswith("${var.tag_network ?")
+    assert resources["aws_ec2_tag.vpc"]["count"].startswith("${var.tag_network &&")
 
 
 def test_the_outputs_are_variables_that_nightshift_reads() -> None:
