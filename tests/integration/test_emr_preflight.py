@@ -90,6 +90,7 @@ def test_what_is_not_there(
     told = refused(double)
     assert value.removeprefix("s3://").removesuffix("/x") in told
     assert said in told
+    assert told.count(f"correct NIGHTSHIFT_EMR_{name}") <= 1, "one finding for one mistake"
     assert "nothing was started" in told
 
 

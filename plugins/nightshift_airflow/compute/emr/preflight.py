@@ -20,7 +20,7 @@ from nightshift_airflow.compute.emr.account import CONNECTION, Account, tags_of
 from nightshift_airflow.compute.emr.checks import Checks
 from nightshift_airflow.compute.emr.identity import MANAGED_POLICIES
 from nightshift_airflow.compute.emr.packages import Dependencies, dependencies, provide_code, python_of, split
-from nightshift_airflow.compute.emr.roles import attached_policies, check_rights, check_roles
+from nightshift_airflow.compute.emr.roles import Passed, attached_policies, check_rights, check_roles
 
 # Seconds for which AWS may be away: nothing is lost yet, and somebody may be waiting for the answer.
 PATIENCE = 30.0
@@ -53,7 +53,7 @@ def check(plan: Plan, settings: Settings, emr: EmrSettings, account: Account) ->
     _release(checks, label)
     _security(checks, emr)
     passed = check_roles(checks, emr)
-    _subnets(checks, emr)
+    _subnets(checks, emr, passed)
     stored = _bucket(checks, "NIGHTSHIFT_STORAGE", plan.storage)
     coded = _bucket(checks, "NIGHTSHIFT_EMR_CODE", emr.code)
     _bucket(checks, "NIGHTSHIFT_EMR_LOG_URI", emr.log_uri)
@@ -148,7 +148,7 @@ def _lacks(asked: Mapping[str, Any], emr: EmrSettings) -> Iterator[str]:
         )
 
 
-def _subnets(checks: Checks, emr: EmrSettings) -> None:
+def _subnets(checks: Checks, emr: EmrSettings, passed: Passed) -> None:
     """That they are there, and have the tag without which AWS's own policy lets EMR use none."""
     client = checks.account.client
     found = checks.ask(
@@ -157,7 +157,7 @@ def _subnets(checks: Checks, emr: EmrSettings) -> None:
         "correct NIGHTSHIFT_EMR_SUBNETS, or check that the connection's region is theirs",
     )
     bare = [each["SubnetId"] for each in found or () if tags_of(each).get(MANAGED_POLICIES) != "true"]
-    if bare and MANAGED in attached_policies(checks, emr.service_role):
+    if bare and passed.service and MANAGED in attached_policies(checks, passed.service):
         lack = f"{', '.join(bare)} {'has' if len(bare) == 1 else 'have'} no tag {MANAGED_POLICIES}=true"
         checks.add(
             f"{lack}, and {MANAGED} of the role {emr.service_role} lets EMR start nodes only where it is: tag them, "
