@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
@@ -272,6 +273,7 @@ def test_the_orchestrator_may_do_nothing_on_emr_that_the_code_does_not() -> None
 ROLES = Passed(
     "arn:aws:iam::123456789012:role/nightshift-prod-emr-service",
     "arn:aws:iam::123456789012:role/nightshift-prod-emr-node",
+    "arn:aws:iam::123456789012:role/nightshift-prod-emr-job",
 )
 AIRFLOW = "arn:aws:iam::123456789012:role/service-role/airflow"
 
@@ -357,9 +359,9 @@ def test_preflight_finds_rights_that_are_for_another_environment() -> None:
 def test_preflight_finds_a_role_that_may_not_be_passed() -> None:
     other = "arn:aws:iam::123456789012:role/other"
     with pytest.raises(SettingsError, match=rf"may not iam:PassRole of {other}: attach"):
-        rights(Simulated(), passed=Passed(other, ROLES.nodes))
+        rights(Simulated(), passed=replace(ROLES, service=other))
     with pytest.raises(SettingsError, match=r"may not iam:PassRole of .*emr-service: attach"):
-        rights(Simulated(), passed=Passed(ROLES.nodes, ROLES.service))
+        rights(Simulated(), passed=replace(ROLES, service=ROLES.nodes, nodes=ROLES.service))
 
 
 def test_actions_of_emr_exist() -> None:

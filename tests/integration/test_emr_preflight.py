@@ -175,8 +175,9 @@ def test_rights_are_asked_of_the_role_by_its_path(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys["SecretAccessKey"])
     monkeypatch.setenv("AWS_SESSION_TOKEN", keys["SessionToken"])
     preflight(double)
-    asked = {call.parameters["PolicySourceArn"] for call in double.journal.of("SimulatePrincipalPolicy")}
-    assert asked == {f"arn:aws:iam::123456789012:role/service-role/{name}"}
+    asked = [call.parameters["PolicySourceArn"] for call in double.journal.of("SimulatePrincipalPolicy")]
+    nodes = "arn:aws:iam::123456789012:role/nightshift-emr-nodes"
+    assert {each for each in asked if each != nodes} == {f"arn:aws:iam::123456789012:role/service-role/{name}"}
     assert "not checked" not in caplog.text
 
 
@@ -207,6 +208,26 @@ def test_a_bucket_that_may_be_looked_at_and_not_written_to(
     told = refused(double)
     assert f"write s3://{place}/" in told
     assert said in told
+
+
+def test_nodes_that_may_not_write_are_found_before_there_are_any(
+    double: AwsDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double.inject.refuse("DeleteObject", "AccessDeniedException", calls=None)
+    store = os.environ["NIGHTSHIFT_STORAGE"]
+    role = "arn:aws:iam::123456789012:role/nightshift-emr-"
+    assert f"{role}nodes may not s3:DeleteObject below {store}: attach docs/aws/policies/storage.json" in refused(
+        double
+    )
+    monkeypatch.setenv("NIGHTSHIFT_EMR_RUNTIME_ROLE", f"{role}jobs")
+    assert f"{role}jobs may not s3:DeleteObject below {store}" in refused(double)
+    asked = [call.parameters for call in double.journal.of("SimulatePrincipalPolicy")]
+    places = {(each["PolicySourceArn"], each["ResourceArns.member.1"]) for each in asked}
+    assert places >= {
+        (f"{role}nodes", "arn:aws:s3:::ns-code/jobs/object"),
+        (f"{role}nodes", "arn:aws:s3:::ns-logs/emr/object"),
+        (f"{role}jobs", "arn:aws:s3:::ns-store/nights/object"),
+    }
 
 
 def test_what_preflight_writes_is_what_the_first_stage_needs(

@@ -20,7 +20,13 @@ from nightshift_airflow.compute.emr.account import CONNECTION, Account, tags_of
 from nightshift_airflow.compute.emr.checks import Checks
 from nightshift_airflow.compute.emr.identity import MANAGED_POLICIES
 from nightshift_airflow.compute.emr.packages import Dependencies, dependencies, provide_code, python_of, split
-from nightshift_airflow.compute.emr.roles import Passed, attached_policies, check_rights, check_roles
+from nightshift_airflow.compute.emr.roles import (
+    Passed,
+    attached_policies,
+    check_rights,
+    check_rights_of_nodes,
+    check_roles,
+)
 
 # Seconds for which AWS may be away: nothing is lost yet, and somebody may be waiting for the answer.
 PATIENCE = 30.0
@@ -64,6 +70,7 @@ def check(plan: Plan, settings: Settings, emr: EmrSettings, account: Account) ->
         _write_plan(checks, plan)
     if caller is not None:
         check_rights(checks, caller["Arn"], settings.env, passed)
+    check_rights_of_nodes(checks, emr, plan.storage, passed)
     checks.complain()
     return {"account": caller["Account"] if caller else None, "region": account.region, "release_label": label}
 

@@ -41,18 +41,20 @@ class Passed:
     Attributes:
         service: To EMR itself.
         nodes: To the nodes.
+        jobs: What steps act as: the nodes' role, or one of their own.
     """
 
     service: str | None
     nodes: str | None
+    jobs: str | None
 
 
 def check_roles(checks: Checks, emr: EmrSettings) -> Passed:
     """Service role, runtime role, instance profile: that they are there, and are the ones that are meant."""
     service = _role(checks, "SERVICE_ROLE", emr.service_role)
-    if emr.runtime_role is not None:
-        _role(checks, "RUNTIME_ROLE", emr.runtime_role)
-    return Passed(service, _nodes_role(checks, emr.instance_profile))
+    own = None if emr.runtime_role is None else _role(checks, "RUNTIME_ROLE", emr.runtime_role)
+    nodes = _nodes_role(checks, emr.instance_profile)
+    return Passed(service, nodes, nodes if emr.runtime_role is None else own)
 
 
 def _role(checks: Checks, variable: str, wanted: str) -> str | None:
@@ -136,6 +138,20 @@ def check_rights(checks: Checks, caller: str, env: str, passed: Passed) -> None:
             _simulate(checks, principal, ["iam:PassRole"], role, to, of=f" of {role}")
 
 
+def check_rights_of_nodes(checks: Checks, emr: EmrSettings, storage: str, passed: Passed) -> None:
+    """Whether nodes may fetch code and write logs, and jobs read and write storage, as far as their policies say."""
+    wanted = (
+        (passed.nodes, "node", ["s3:GetObject"], emr.code),
+        (passed.nodes, "node", ["s3:PutObject"], emr.log_uri),
+        (passed.jobs, "storage", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], storage),
+    )
+    for role, policy, actions, place in wanted:
+        if role is not None and place.startswith("s3://"):
+            partition = role.split(":", 2)[1]
+            thing = f"arn:{partition}:s3:::{place.removeprefix('s3://').rstrip('/')}/object"
+            _simulate(checks, role, actions, thing, {}, of=f" below {place}", policy=f"docs/aws/policies/{policy}.json")
+
+
 def _principal(checks: Checks, caller: str) -> str | None:
     """What the policies hang on: of a session its role, whose path the session's ARN leaves out."""
     assumed = re.fullmatch(r"assumed-role/([^/]+)/.*", caller.split(":", 5)[5])
@@ -150,7 +166,14 @@ def _principal(checks: Checks, caller: str) -> str | None:
 
 
 def _simulate(
-    checks: Checks, principal: str, actions: Iterable[str], resource: str, said: Mapping[str, str], *, of: str = ""
+    checks: Checks,
+    principal: str,
+    actions: Iterable[str],
+    resource: str,
+    said: Mapping[str, str],
+    *,
+    of: str = "",
+    policy: str = "the orchestrator's policy",
 ) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -166,4 +189,4 @@ def _simulate(
         return
     denied = [each["EvalActionName"] for each in answer["EvaluationResults"] if each["EvalDecision"] != "allowed"]
     if denied:
-        checks.add(f"{principal} may not {', '.join(denied)}{of}: attach the orchestrator's policy to it")
+        checks.add(f"{principal} may not {', '.join(denied)}{of}: attach {policy} to it")
