@@ -110,6 +110,7 @@ lock: $(INSTALLED)  ## Compile the locks from pyproject.toml
 	@$(UV) $(COMPILE) --extra job --extra java --extra airflow --extra stack --extra dev --python-version 3.11 -o requirements.txt
 	@$(UV) $(COMPILE) --extra job --extra airflow --extra stack --constraint requirements.txt --python-version 3.11 -o requirements-image.txt
 	@$(UV) $(COMPILE) --extra job --constraint requirements.txt --python-version 3.11 -o requirements-job.txt
+	@$(BIN)/python -c 'from pathlib import Path; from nightshift.jobs.pins import ship; ship(Path("requirements-job.txt"))'
 	@$(UV) $(COMPILE) --extra torch --constraint requirements.txt --python-version 3.11 -o requirements-torch.txt
 	@$(UV) $(COMPILE) --extra mwaa --python-version 3.12 -o requirements-mwaa.txt
 	@echo "uv" | $(UV) compile - --universal --generate-hashes --no-header --quiet --upgrade -o requirements-uv.txt

@@ -15,6 +15,23 @@ resource "aws_kms_key" "own" {
   tags                    = local.tags
 }
 
+# Spot instances are started by a role of AWS's own, which may use no key of ours unless it is told so. It has to be there.
+resource "aws_kms_grant" "spot" {
+  name              = "${local.name}-spot"
+  key_id            = local.key
+  grantee_principal = "arn:${local.partition}:iam::${local.account}:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+  operations = [
+    "CreateGrant",
+    "Decrypt",
+    "DescribeKey",
+    "Encrypt",
+    "GenerateDataKey",
+    "GenerateDataKeyWithoutPlaintext",
+    "ReEncryptFrom",
+    "ReEncryptTo",
+  ]
+}
+
 resource "aws_s3_bucket" "each" {
   for_each = local.buckets
 

@@ -15,6 +15,12 @@ locals {
 data "aws_availability_zones" "here" {
   count = local.own_network ? 1 : 0
   state = "available"
+
+  # No local zones: an account may have opted in to some, and they lack instance types and endpoints.
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
 }
 
 data "aws_subnet" "given" {
@@ -29,7 +35,7 @@ data "aws_vpc" "given" {
 
 # EMR's service policy takes only subnets, and makes security groups only in networks, that have the tag.
 resource "aws_ec2_tag" "subnet" {
-  for_each = toset(var.subnet_ids)
+  for_each = var.tag_network ? toset(var.subnet_ids) : toset([])
 
   resource_id = each.value
   key         = "for-use-with-amazon-emr-managed-policies"
@@ -37,7 +43,7 @@ resource "aws_ec2_tag" "subnet" {
 }
 
 resource "aws_ec2_tag" "vpc" {
-  count = local.own_network ? 0 : 1
+  count = var.tag_network && !local.own_network ? 1 : 0
 
   resource_id = local.vpc
   key         = "for-use-with-amazon-emr-managed-policies"

@@ -31,6 +31,12 @@ variable "subnet_ids" {
   default     = []
 }
 
+variable "tag_network" {
+  description = "Give subnet_ids and their network the tag that EMR needs. False where they have it: of two environments on one network only one may own it, and takes it away when it is destroyed."
+  type        = bool
+  default     = true
+}
+
 variable "vpc_cidr" {
   description = "Addresses of the module's own network; not used where subnet_ids are given."
   type        = string

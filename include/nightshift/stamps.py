@@ -99,8 +99,8 @@ def require_versions(*, running: str, code: Optional[str], dependencies: Optiona
         )
     if stamp["lock"] != dependencies:
         raise SettingsError(
-            f"the job was planned with the lock {dependencies[:SHOWN]}, and the dependency archive that it runs from "
-            f"was built from the lock {stamp['lock'][:SHOWN]}.",
+            f"the job was sent to packages of the lock {dependencies[:SHOWN]}, and the dependency archive that it runs "
+            f"from was built from the lock {stamp['lock'][:SHOWN]}.",
             hint="a cluster keeps the packages that it was started with: clear the run's first task, so that it gets "
             "a new one",
         )

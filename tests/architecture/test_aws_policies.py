@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +19,8 @@ from botocore import xform_name
 from moto import mock_aws
 
 from nightshift.errors import SettingsError
-from nightshift_airflow.compute.emr.preflight import Checks
+from nightshift_airflow.compute.emr.checks import Checks
+from nightshift_airflow.compute.emr.roles import Passed, check_rights
 
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "docs" / "aws"
@@ -127,6 +129,16 @@ def test_objects_are_limited_to_the_prefix_in_our_buckets(name: str) -> None:
                 assert bucket.startswith("nightshift-prod-")
                 assert key in ("", "teams/nightshift/*")
                 assert not key or not {"s3:ListBucket", "s3:ListBucketMultipartUploads"} & set(statement["Action"])
+
+
+@pytest.mark.parametrize("statement", [each for each in ALLOWED if not str(each.id).startswith("s3-endpoint")])
+def test_lists_of_objects_are_limited_to_the_prefix(statement: dict[str, Any]) -> None:
+    """IfExists: to look whether a bucket is there, and to be told that an object is not, takes the same right."""
+    if "s3:ListBucket" in several(statement["Action"]):
+        assert statement["Action"] == ["s3:ListBucket"]
+        assert statement["Condition"] == {
+            "StringLikeIfExists": {"s3:prefix": ["teams/nightshift", "teams/nightshift/*"]}
+        }
 
 
 def conditions(statement: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -258,6 +270,14 @@ def test_the_orchestrator_may_do_nothing_on_emr_that_the_code_does_not() -> None
     assert emr - called() - BY_RUN_JOB_FLOW == set()
 
 
+ROLES = Passed(
+    "arn:aws:iam::123456789012:role/nightshift-prod-emr-service",
+    "arn:aws:iam::123456789012:role/nightshift-prod-emr-node",
+    "arn:aws:iam::123456789012:role/nightshift-prod-emr-job",
+)
+AIRFLOW = "arn:aws:iam::123456789012:role/service-role/airflow"
+
+
 class Simulated:
     """An account that keeps what IAM is asked to simulate, and answers by ``orchestrator.json``."""
 
@@ -265,13 +285,20 @@ class Simulated:
 
     def __init__(self, *, without: str | None = None) -> None:
         self.without = without
-        self.asked: dict[str, Any] = {}
+        self.asked: list[dict[str, Any]] = []
+
+    def call(self, _: str, request: Any) -> Any:
+        return request()
 
     def client(self, _service: str, **_options: Any) -> Any:
         return self
 
+    def get_role(self, **asked: Any) -> dict[str, Any]:
+        assert asked == {"RoleName": "airflow"}
+        return {"Role": {"Arn": AIRFLOW}}
+
     def simulate_principal_policy(self, **asked: Any) -> dict[str, Any]:
-        self.asked = asked
+        self.asked.append(asked)
         said = {entry["ContextKeyName"]: entry["ContextKeyValues"] for entry in asked["ContextEntries"]}
         (resource,) = asked["ResourceArns"]
         return {
@@ -297,28 +324,44 @@ class Simulated:
         return False
 
 
-@pytest.mark.parametrize(
-    "caller",
-    ["arn:aws:sts::123456789012:assumed-role/airflow/i-0a1b2c3d", "arn:aws:iam::123456789012:role/airflow"],
-)
+def rights(account: Simulated, *, caller: str = AIRFLOW, env: str = "prod", passed: Passed = ROLES) -> None:
+    checks = Checks(account)  # type: ignore[arg-type]
+    check_rights(checks, caller, env, passed)
+    checks.complain()
+
+
+@pytest.mark.parametrize("caller", ["arn:aws:sts::123456789012:assumed-role/airflow/i-0a1b2c3d", AIRFLOW])
 def test_what_preflight_asks_iam_is_allowed_by_the_policy(caller: str) -> None:
     account = Simulated()
-    checks = Checks(account)  # type: ignore[arg-type]
-    checks.rights(caller, "prod")
-    checks.complain()
-    assert account.asked["PolicySourceArn"] == "arn:aws:iam::123456789012:role/airflow"
-    assert set(account.asked["ActionNames"]) <= called()
+    rights(account, caller=caller)
+    assert {asked["PolicySourceArn"] for asked in account.asked} == {AIRFLOW}
+    asked_for = {action for asked in account.asked for action in asked["ActionNames"]}
+    assert asked_for == {action for action in called() if action.startswith("elasticmapreduce:")} - {
+        # Whether these may be asked is seen by asking.
+        "elasticmapreduce:ListReleaseLabels",
+        "elasticmapreduce:DescribeSecurityConfiguration",
+    } | BY_RUN_JOB_FLOW | {"iam:PassRole"}
+    passed = [asked["ResourceArns"][0] for asked in account.asked if asked["ActionNames"] == ["iam:PassRole"]]
+    assert passed == [ROLES.service, ROLES.nodes]
 
 
-def test_preflight_finds_a_right_that_is_missing_and_one_for_another_environment() -> None:
-    checks = Checks(Simulated(without="elasticmapreduce:TerminateJobFlows"))  # type: ignore[arg-type]
-    checks.rights("arn:aws:iam::123456789012:role/airflow", "prod")
-    with pytest.raises(SettingsError, match=r"role/airflow may not elasticmapreduce:TerminateJobFlows: attach"):
-        checks.complain()
-    checks = Checks(Simulated())  # type: ignore[arg-type]
-    checks.rights("arn:aws:iam::123456789012:role/airflow", "dev")
-    with pytest.raises(SettingsError, match=r"may not elasticmapreduce:RunJobFlow, elasticmapreduce:AddJobFlowSteps"):
-        checks.complain()
+@pytest.mark.parametrize("action", ["elasticmapreduce:TerminateJobFlows", "elasticmapreduce:AddTags"])
+def test_preflight_finds_a_right_that_is_missing(action: str) -> None:
+    with pytest.raises(SettingsError, match=rf"role/service-role/airflow may not {action}: attach"):
+        rights(Simulated(without=action))
+
+
+def test_preflight_finds_rights_that_are_for_another_environment() -> None:
+    with pytest.raises(SettingsError, match=r"may not elasticmapreduce:RunJobFlow, elasticmapreduce:AddTags"):
+        rights(Simulated(), env="dev")
+
+
+def test_preflight_finds_a_role_that_may_not_be_passed() -> None:
+    other = "arn:aws:iam::123456789012:role/other"
+    with pytest.raises(SettingsError, match=rf"may not iam:PassRole of {other}: attach"):
+        rights(Simulated(), passed=replace(ROLES, service=other))
+    with pytest.raises(SettingsError, match=r"may not iam:PassRole of .*emr-service: attach"):
+        rights(Simulated(), passed=replace(ROLES, service=ROLES.nodes, nodes=ROLES.service))
 
 
 def test_actions_of_emr_exist() -> None:
@@ -392,6 +435,32 @@ def test_nodes_have_encrypted_disks_and_a_metadata_service_by_tokens() -> None:
         r"HttpPutResponseHopLimit\s+= 1",
     ):
         assert re.search(line, text), line
+
+
+def test_spot_instances_may_use_the_key_of_the_disks() -> None:
+    """Their disks are encrypted by EC2's own role for spot; the operations are those that EC2's guide names for it."""
+    grant = blocks("resource")["aws_kms_grant.spot"]
+    assert grant["key_id"] == "${local.key}"
+    assert grant["grantee_principal"].endswith('role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"')
+    assert {one.strip('"') for one in grant["operations"]} == {
+        *("CreateGrant", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"),
+        *("ReEncryptFrom", "ReEncryptTo"),
+    }
+
+
+def test_the_modules_network_is_in_zones_that_everybody_has() -> None:
+    zones = blocks("data")["aws_availability_zones.here"]
+    [only] = zones["filter"]
+    assert [only["name"].strip('"'), *(one.strip('"') for one in only["values"])] == [
+        "opt-in-status",
+        "opt-in-not-required",
+    ]
+
+
+def test_of_two_environments_on_one_network_one_can_own_the_tags() -> None:
+    resources = blocks("resource")
+    assert resources["aws_ec2_tag.subnet"]["for_each"].startswith("${var.tag_network ?")
+    assert resources["aws_ec2_tag.vpc"]["count"].startswith("${var.tag_network &&")
 
 
 def test_the_outputs_are_variables_that_nightshift_reads() -> None:

@@ -64,6 +64,16 @@ def test_derived_locks_agree_with_the_one_lock() -> None:
     assert not {"pytest", "mypy", "playwright", "moto"} & set(image)
 
 
+def test_the_code_brings_the_names_and_versions_of_the_lock_of_jobs() -> None:
+    from nightshift.jobs.pins import pinned, requirements, shipped
+
+    assert shipped() == requirements((ROOT / "requirements-job.txt").read_text()), "run make lock"
+    assert all(
+        version in pins("requirements-job.txt")[name]
+        for name, version in pinned(shipped(), python="3.11", platform="x86_64").items()
+    )
+
+
 def test_pyspark_is_not_mixed_with_its_client() -> None:
     assert "pyspark-client" not in pins("requirements.txt")
 

@@ -16,7 +16,17 @@ SECURITY_CONFIGURATION = "nightshift"
 SECURITY = {
     "InstanceMetadataServiceConfiguration": {"MinimumInstanceMetadataServiceVersion": 2, "HttpPutResponseHopLimit": 1},
     "AuthorizationConfiguration": {"IAMConfiguration": {"EnableApplicationScopedIAMRole": True}},
-    "EncryptionConfiguration": {"EnableInTransitEncryption": False, "EnableAtRestEncryption": True},
+    "EncryptionConfiguration": {
+        "EnableInTransitEncryption": False,
+        "EnableAtRestEncryption": True,
+        "AtRestEncryptionConfiguration": {
+            "LocalDiskEncryptionConfiguration": {
+                "EncryptionKeyProviderType": "AwsKms",
+                "AwsKmsKey": "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d",
+                "EnableEbsEncryption": True,
+            }
+        },
+    },
 }
 
 
@@ -33,6 +43,7 @@ def prepare(double: AwsDouble) -> dict[str, str]:
             iam.create_role(RoleName=role, AssumeRolePolicyDocument="{}")
     if NODE_ROLE not in {each["InstanceProfileName"] for each in iam.list_instance_profiles()["InstanceProfiles"]}:
         iam.create_instance_profile(InstanceProfileName=NODE_ROLE)
+        iam.add_role_to_instance_profile(InstanceProfileName=NODE_ROLE, RoleName=NODE_ROLE)
     double.client("emr").create_security_configuration(
         Name=SECURITY_CONFIGURATION, SecurityConfiguration=json.dumps(SECURITY)
     )

@@ -33,7 +33,8 @@ class Node:
         self.lock = description["lock"]
         self.archive = f"{prefix}/{archive}"
         self.sha256 = description["sha256"]
-        self.folder = root / "opt" / "nightshift" / self.sha256[:16]
+        self.folder = root / "mnt" / "nightshift" / self.sha256[:16]
+        self.scratch = root / "mnt" / "tmp"
         self.script = root / "script.sh"
         self.temporary = root / "tmp"
         self.temporary.mkdir()
@@ -41,7 +42,7 @@ class Node:
         self.environment = {**os.environ, "PATH": path, "TMPDIR": str(self.temporary)}
 
     def arguments(self) -> list[str]:
-        return [self.archive, self.sha256, str(self.folder)]
+        return [self.archive, self.sha256, str(self.folder), str(self.scratch)]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -56,8 +57,8 @@ class Node:
         last = done.stderr.splitlines()[-1]
         assert last.startswith("nightshift bootstrap: ")
         assert not self.folder.exists()
-        assert list(self.temporary.iterdir()) == []
-        assert [path.name for path in (self.root / "opt" / "nightshift").glob(".*")] == []
+        assert [path for place in (self.temporary, self.scratch) for path in place.glob("*")] == []
+        assert [path.name for path in (self.root / "mnt" / "nightshift").glob(".*")] == []
         return last
 
 
@@ -87,6 +88,7 @@ def test_the_packages_are_there_for_everybody(node: Node) -> None:
     for path in [node.folder, node.folder.parent, *node.folder.rglob("*")]:
         assert path.stat().st_mode & 0o055 == (0o055 if path.is_dir() else 0o044), path
     assert list(node.temporary.iterdir()) == []
+    assert (node.scratch.stat().st_mode & 0o7777, list(node.scratch.iterdir())) == (0o1777, [])
 
 
 def test_again_does_nothing(node: Node) -> None:
@@ -98,6 +100,15 @@ def test_again_does_nothing(node: Node) -> None:
     assert (node.folder / DEPENDENCIES_STAMP).stat() == before
 
 
+def test_a_scratch_folder_that_is_there_stays_as_it_is(node: Node) -> None:
+    node.scratch.mkdir(parents=True)
+    node.scratch.chmod(0o750)
+    (node.scratch / "another's").write_text("")
+    assert node.run().returncode == 0
+    assert node.scratch.stat().st_mode & 0o7777 == 0o750
+    assert [path.name for path in node.scratch.iterdir()] == ["another's"]
+
+
 def test_a_folder_that_was_not_finished_is_replaced(node: Node) -> None:
     (node.folder / "anywhere").mkdir(parents=True)
     (node.folder / "anywhere" / "half.py").write_text("")
@@ -107,15 +118,15 @@ def test_a_folder_that_was_not_finished_is_replaced(node: Node) -> None:
 
 
 def test_other_bytes_than_were_packaged_are_refused(node: Node) -> None:
-    uri, sha256, folder = node.arguments()
+    uri, sha256, *folders = node.arguments()
     other = "0" * 64
-    said = node.refuses(uri, other, folder)
+    said = node.refuses(uri, other, *folders)
     assert f"has the sha256 {sha256}, and {other} was asked for" in said
 
 
 def test_an_archive_that_is_not_there_is_named(node: Node) -> None:
-    uri, sha256, folder = node.arguments()
-    said = node.refuses(f"{uri}.gone", sha256, folder)
+    uri, *others = node.arguments()
+    said = node.refuses(f"{uri}.gone", *others)
     assert f"cannot download {uri}.gone: fatal error:" in said
     assert "404" in said
     assert "instance profile" in said
@@ -125,7 +136,7 @@ def test_an_archive_that_cannot_be_unpacked(node: Node, server: Minio) -> None:
     bucket, _, key = node.archive.removeprefix("s3://").partition("/")
     server.client().put_object(Bucket=bucket, Key=f"{key}.broken", Body=b"no archive")
     digest = hashlib.sha256(b"no archive").hexdigest()
-    assert "cannot unpack" in node.refuses(f"{node.archive}.broken", digest, str(node.folder))
+    assert "cannot unpack" in node.refuses(f"{node.archive}.broken", digest, *node.arguments()[2:])
 
 
 @pytest.mark.parametrize(
@@ -136,6 +147,7 @@ def test_an_archive_that_cannot_be_unpacked(node: Node, server: Minio) -> None:
         (2, "relative/folder", "is not an absolute path"),
         (2, "/opt", "is not an absolute path below"),
         (2, "/opt/../etc", "is not an absolute path below"),
+        (3, "/tmp", "is not an absolute path below"),
     ],
 )
 def test_arguments_that_make_no_sense(place: int, value: str, said: str, node: Node) -> None:
@@ -145,4 +157,4 @@ def test_arguments_that_make_no_sense(place: int, value: str, said: str, node: N
 
 
 def test_too_few_arguments(node: Node) -> None:
-    assert "needs ARCHIVE SHA256 FOLDER, and got 1 arguments" in node.refuses("s3://a/b")
+    assert "needs ARCHIVE SHA256 FOLDER SCRATCH, and got 1 arguments" in node.refuses("s3://a/b")

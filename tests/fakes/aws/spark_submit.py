@@ -204,9 +204,15 @@ def environment(submission: Submission, node: Node, exports: Mapping[str, str], 
         for name, value in submission.settings.items()
         if name.startswith(node.driver_variables) and (submission.on_cluster or node.driver_variables != YARN_VARIABLES)
     }
-    own = {**node_variables(node, work), **exports, **asked}
+    own = {**node_variables(node, work), **_on_disk({**exports, **asked}, work)}
     own["PYTHONPATH"] = os.pathsep.join(filter(None, (_shield(node, work), own.get("PYTHONPATH"))))
     return own
+
+
+def _on_disk(variables: Mapping[str, str], work: Path) -> dict[str, str]:
+    """Variables with paths of this machine for those below ``/mnt``, where a node has its large disk."""
+    (work / "mnt" / "tmp").mkdir(parents=True, exist_ok=True)
+    return {name: f"{work}{value}" if value.startswith("/mnt/") else value for name, value in variables.items()}
 
 
 def _shield(node: Node, work: Path) -> str:

@@ -24,6 +24,7 @@ S3_OPERATIONS = (
     ("DELETE", "uploadId", "AbortMultipartUpload"),
     ("GET", "list-type", "ListObjectsV2"),
     ("GET", "uploads", "ListMultipartUploads"),
+    ("GET", "uploadId", "ListParts"),
 )
 S3_ON_OBJECTS = {"GET": "GetObject", "PUT": "PutObject", "HEAD": "HeadObject", "DELETE": "DeleteObject"}
 S3_ON_BUCKETS = {"GET": "ListObjects", "PUT": "CreateBucket", "HEAD": "HeadBucket", "DELETE": "DeleteBucket"}
@@ -48,7 +49,8 @@ class Call:
     Attributes:
         service: As it is signed for, such as ``elasticmapreduce`` or ``s3``.
         operation: Such as ``RunJobFlow``.
-        parameters: What was sent: for S3 the bucket and the key.
+        parameters: What was sent: for S3 the bucket and the key, of lists the prefix, of several that are deleted
+            their keys.
         key: The access key that signed it.
         region: Region that it was signed for.
         at: When it came, by the double's clock.
@@ -67,13 +69,14 @@ class Call:
 
 
 def read(request: Request) -> Call:
-    """What a request asks for. The body of S3's requests is left unread."""
+    """What a request asks for. The body of what S3 stores is left unread."""
     scope = SCOPE.search(request.headers.get("Authorization", ""))
     service = scope["service"] if scope else "s3"
     known = {"key": scope["key"], "region": scope["region"]} if scope else {}
     if service in ("s3", "s3express"):
         bucket, _, key = request.path.lstrip("/").partition("/")
-        return Call("s3", _s3_operation(request, key), {"Bucket": bucket, "Key": key}, **known)
+        asked = {"Bucket": bucket, "Key": key, **_s3_lists(request)}
+        return Call("s3", _s3_operation(request, key), asked, **known)
     if service == rest.SERVICE:
         return Call(service, *rest.read(request), **known)
     target = request.headers.get("X-Amz-Target")
@@ -83,6 +86,13 @@ def read(request: Request) -> Call:
     form = dict(parse_qsl(body.decode(errors="replace"))) | request.args.to_dict()
     operation = form.pop("Action", None) or f"{request.method} {request.path}"
     return Call(service, operation, form or rest.json_or_nothing(body), **known)
+
+
+def _s3_lists(request: Request) -> dict[str, Any]:
+    """Names besides bucket and key. A list of keys is small: its body is read, and stays to be read."""
+    if request.method == "POST" and "delete" in request.args:
+        return {"Keys": re.findall(r"<Key>([^<]*)</Key>", request.get_data(cache=True).decode(errors="replace"))}
+    return {"Prefix": request.args["prefix"]} if "prefix" in request.args else {}
 
 
 def _s3_operation(request: Request, key: str) -> str:

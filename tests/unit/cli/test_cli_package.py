@@ -11,7 +11,6 @@ from tests.fakes.small_lock import small_lock
 from tests.unit.cli.conftest import Call
 
 from nightshift.jobs.archive import archive_bytes, archive_name
-from nightshift.jobs.dependencies import pins
 from nightshift.plan import package_version
 from nightshift.stamps import python_minor
 
@@ -45,7 +44,7 @@ def test_a_release_is_built_and_uploaded_once(
     assert {"code", "entry", "dependencies", "bootstrap", "description"} <= set(told)
     assert (told["python"], told["platform"], len(told["new"])) == ("3.11", "x86_64", 5)
     described = json.loads(Path(told["description"]["path"]).read_text())
-    assert (described["engines"], described["platform"]) == ([], "x86_64")
+    assert (described["packages"], described["platform"]) == ({"anywhere": "1.0", "compiled": "1.0"}, "x86_64")
     assert sorted(path.name for path in (tmp_path / "bucket").iterdir()) == sorted(told["new"])
     called = call(*words)
     assert (called.code, called.out.count(", was there)")) == (0, 5)
@@ -74,14 +73,3 @@ def test_a_folder_that_cannot_be_is_an_error_of_settings(call: Call, tmp_path: P
     called = call("package", "--code-only", "--out", str(tmp_path / "file"))
     assert called.code == 78
     assert "cannot be written" in called.err
-
-
-def test_an_archive_says_which_engines_its_lock_brings(tmp_path: Path) -> None:
-    lock = tmp_path / "lock.txt"
-    lock.write_text(
-        "numpy==2.4.6 \\\n    --hash=sha256:00\n    # via torch==9\ntorch==2.15.0 \\\n    --hash=sha256:11\n"
-    )
-    assert pins(lock, "torch")
-    assert not pins(lock, "tor")
-    lock.write_text("torchvision==1.0 \\\n    --hash=sha256:00\n    # via torch==9\n")
-    assert not pins(lock, "torch")

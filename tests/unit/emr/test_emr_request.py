@@ -49,6 +49,7 @@ PACKAGES = Dependencies(
     python="3.11",
     platform="x86_64",
     bootstrap="bootstrap-0123456789abcdef.sh",
+    packages={},
 )
 CODE = Code("s3://artifacts/nightshift/nightshift-1-py3.11.zip", "s3://artifacts/nightshift/job-2.py", "cd" * 32)
 JOB = Job(
@@ -114,10 +115,13 @@ def test_task_nodes_are_on_spot_of_many_types_and_fall_back_to_on_demand() -> No
     assert (spot["TimeoutAction"], spot["TimeoutDurationMinutes"]) == ("SWITCH_TO_ON_DEMAND", 10)
 
 
-def test_without_spot_there_are_no_task_nodes() -> None:
+def test_without_spot_every_node_stays_and_the_core_grows() -> None:
+    """The only way to keep executors from spot nodes: YARN puts them anywhere."""
     asked = request(spot_units=0, core_units=2, max_units=4)
     assert [each["InstanceFleetType"] for each in asked["Instances"]["InstanceFleets"]] == ["MASTER", "CORE"]
-    assert asked["ManagedScalingPolicy"]["ComputeLimits"]["MaximumOnDemandCapacityUnits"] == 4
+    assert {each["TargetSpotCapacity"] for each in asked["Instances"]["InstanceFleets"]} == {0}
+    limits = asked["ManagedScalingPolicy"]["ComputeLimits"]
+    assert {limits[f"Maximum{kind}CapacityUnits"] for kind in ("", "Core", "OnDemand")} == {4}
 
 
 def test_a_larger_instance_counts_for_more_but_for_the_primary_node() -> None:
@@ -129,15 +133,19 @@ def test_a_larger_instance_counts_for_more_but_for_the_primary_node() -> None:
     assert {each["WeightedCapacity"] for each in fleet("MASTER", primary=types)["InstanceTypeConfigs"]} == {1}
 
 
-def test_scaling_has_caps_and_keeps_on_demand_to_the_core() -> None:
-    limits = request(core_units=2, spot_units=3, max_units=20)["ManagedScalingPolicy"]["ComputeLimits"]
+def test_scaling_has_caps_and_leaves_room_on_demand_for_task_nodes_that_spot_has_not() -> None:
+    asked = request(core_units=2, spot_units=3, max_units=20)
+    limits = asked["ManagedScalingPolicy"]["ComputeLimits"]
     assert limits == {
         "UnitType": "InstanceFleetUnits",
         "MinimumCapacityUnits": 2,
         "MaximumCapacityUnits": 20,
         "MaximumCoreCapacityUnits": 2,
-        "MaximumOnDemandCapacityUnits": 2,
+        "MaximumOnDemandCapacityUnits": 5,
     }
+    began = sum(each["TargetSpotCapacity"] for each in asked["Instances"]["InstanceFleets"])
+    spot = fleet("TASK", core_units=2, spot_units=3, max_units=20)["LaunchSpecifications"]["SpotSpecification"]
+    assert (spot["TimeoutAction"], began) == ("SWITCH_TO_ON_DEMAND", 5 - 2)
 
 
 def test_it_ends_by_itself_and_nothing_protects_it() -> None:
@@ -177,10 +185,10 @@ def test_roles_encryption_logs_release_and_network_are_the_accounts() -> None:
 def test_nodes_get_the_packages_that_were_built_for_them() -> None:
     asked = request()
     [action] = asked["BootstrapActions"]
-    folder = "/opt/nightshift/abababababababab"
+    folder = "/mnt/nightshift/abababababababab"
     assert action["ScriptBootstrapAction"] == {
         "Path": "s3://artifacts/nightshift/bootstrap-0123456789abcdef.sh",
-        "Args": [PACKAGES.uri, "ab" * 32, folder],
+        "Args": [PACKAGES.uri, "ab" * 32, folder, "/mnt/tmp"],
     }
     assert exported(asked)["PYTHONPATH"] == folder
     assert exported(asked)["PYSPARK_PYTHON"] == "/usr/bin/python3.11"
@@ -188,6 +196,22 @@ def test_nodes_get_the_packages_that_were_built_for_them() -> None:
     bare = request(needed=None)
     assert bare["BootstrapActions"] == []
     assert "PYTHONPATH" not in exported(bare)
+
+
+@pytest.mark.parametrize("needed", [PACKAGES, None])
+def test_what_jobs_write_is_on_the_volume_that_the_spec_sizes(needed: Dependencies | None) -> None:
+    """EMR mounts the volumes of ``EbsConfiguration`` below /mnt; nothing of a night is on the root volume."""
+    asked = request(needed=needed, disk_gib=200)
+    for each in asked["Instances"]["InstanceFleets"]:
+        for one in each["InstanceTypeConfigs"]:
+            [device] = one["EbsConfiguration"]["EbsBlockDeviceConfigs"]
+            assert device["VolumeSpecification"]["SizeInGB"] == 200
+    variables = exported(asked)
+    assert variables["TMPDIR"] == "/mnt/tmp"
+    [defaults] = [each["Properties"] for each in asked["Configurations"] if each["Classification"] == "spark-defaults"]
+    assert defaults["spark.executorEnv.TMPDIR"] == "/mnt/tmp"
+    paths = [variables["NIGHTSHIFT_HOME"], *(variables.get("PYTHONPATH"), defaults.get("spark.executorEnv.PYTHONPATH"))]
+    assert {path.split("/")[1] for path in paths if path} == {"mnt"}
 
 
 def test_no_secret_is_in_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

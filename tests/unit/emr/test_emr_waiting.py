@@ -7,10 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore import exceptions
+from botocore.exceptions import ClientError
 
 from nightshift.errors import JobError, NightshiftError, SettingsError
 from nightshift_airflow.compute.emr import driver_log, waiting
-from nightshift_airflow.compute.emr.account import of_code
+from nightshift_airflow.compute.emr.account import in_our_words, of_code
 from nightshift_airflow.compute.emr.waiting import Patience, event, resumed
 
 THROTTLED = JobError("could not wait: Rate exceeded (ThrottlingException)")
@@ -124,6 +126,9 @@ def test_a_damaged_log_is_no_error(clock: FakeTime, monkeypatch: pytest.MonkeyPa
         ("503", True),
         ("SlowDown", True),
         ("ExpiredTokenException", True),
+        ("RequestExpired", True),
+        ("UnrecognizedClientException", False),
+        ("400", False),
         ("AccessDeniedException", False),
         ("ValidationException", False),
         ("InvalidRequestException", False),
@@ -133,3 +138,61 @@ def test_a_damaged_log_is_no_error(clock: FakeTime, monkeypatch: pytest.MonkeyPa
 def test_what_of_awss_errors_may_pass(code: str, passes: bool) -> None:
     assert of_code(code, "words", "do this").retryable == passes
     assert "could not do this: words" in of_code(code, "words", "do this").message
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure"),
+        *("SignatureDoesNotMatch", "InvalidSignatureException"),
+    ],
+)
+def test_keys_that_nobody_knows_are_of_the_connection_and_not_of_a_policy(code: str) -> None:
+    error = of_code(code, "words", "do this")
+    assert not error.retryable
+    assert "NIGHTSHIFT_EMR_CONNECTION" in str(error)
+    assert "policy" not in str(error)
+
+
+@pytest.mark.parametrize(("operation", "passes"), [("HeadBucket", True), ("HeadObject", True), ("RunJobFlow", False)])
+def test_only_s3_says_400_of_credentials_that_ran_out(operation: str, passes: bool) -> None:
+    error = ClientError({"Error": {"Code": "400", "Message": "Bad Request"}}, operation)
+    assert in_our_words(error, "do this").retryable == passes
+
+
+def unreachable(host: str) -> Exception:
+    return exceptions.EndpointConnectionError(endpoint_url=f"https://{host}/")
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (unreachable("elasticmapreduce.us-east-1.amazonaws.com"), True),
+        (unreachable("elasticmapreduce.cn-north-1.amazonaws.com.cn"), True),
+        (unreachable("iam.amazonaws.com"), True),
+        (unreachable("some-bucket-1.s3.amazonaws.com"), True),
+        (unreachable("127.0.0.1:5005"), True),
+        (unreachable("elasticmapreduce.us-eest-1.amazonaws.com"), False),
+        (exceptions.ReadTimeoutError(endpoint_url="https://x/"), True),
+        (exceptions.MetadataRetrievalError(error_msg="no"), True),
+        (exceptions.NoCredentialsError(), False),
+        (exceptions.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), False),
+        (exceptions.InvalidRegionError(region_name="us east 1"), False),
+        (exceptions.UnauthorizedSSOTokenError(), False),
+    ],
+)
+def test_what_is_no_answer_of_aws(error: Exception, passes: bool) -> None:
+    """Of the network it may pass; of the connection's settings it will not, and the message says where they are."""
+    told = in_our_words(error, "do this")
+    assert told.retryable == passes
+    assert ("NIGHTSHIFT_EMR_CONNECTION" in str(told)) != passes
+
+
+def test_a_region_that_is_mistyped_is_named() -> None:
+    told = in_our_words(unreachable("elasticmapreduce.us-eest-1.amazonaws.com"), "list the clusters")
+    assert told.message.startswith("could not list the clusters: there is no region us-eest-1: Could not connect")
+
+
+def test_a_parameter_that_cannot_be_sent_is_not_of_the_connection() -> None:
+    told = in_our_words(exceptions.ParamValidationError(report="Invalid bucket name"), "do this")
+    assert (told.retryable, told.hint) == (False, None)

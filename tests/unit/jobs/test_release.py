@@ -50,8 +50,8 @@ def test_names_say_what_is_in_the_files(site: Site) -> None:
     assert release.description.name == f"{release.dependencies.name}.json"
     assert json.loads(release.description.read_text()) == {
         "bootstrap": release.bootstrap.name,
-        "engines": [],
         "lock": hashlib.sha256(site.lock.read_bytes()).hexdigest(),
+        "packages": {"anywhere": "1.0", "compiled": "1.0"},
         "platform": "x86_64",
         "python": "3.11",
         "sha256": hashlib.sha256(release.dependencies.read_bytes()).hexdigest(),

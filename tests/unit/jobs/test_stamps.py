@@ -77,7 +77,7 @@ def test_other_packages_than_the_plans_and_none_at_all(packages: Path) -> None:
     with pytest.raises(SettingsError, match="with the lock bbbbbbbbbbbbbbbb, and runs from none"):
         stamps.require_versions(running="x", code="x", dependencies="b" * 64)
     stamp(packages)
-    with pytest.raises(SettingsError, match=r"with the lock b{16}, and .* from the lock a{16}\.\n"):
+    with pytest.raises(SettingsError, match=r"of the lock b{16}, and .* from the lock a{16}\.\n"):
         stamps.require_versions(running="x", code="x", dependencies="b" * 64)
     stamps.require_versions(running="x", code="x", dependencies="a" * 64)
     stamps.require_versions(running="x", code=None, dependencies=None)

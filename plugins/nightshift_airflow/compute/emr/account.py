@@ -6,9 +6,11 @@ Airflow's interpreter only. The provider is imported by what runs, not by what i
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from nightshift.errors import JobError, NightshiftError, SettingsError
 
@@ -33,16 +35,30 @@ PASSING = {
     "TooManyRequestsException",
 }
 PASSING_FAMILIES = ("Internal", "RequestLimit", "RequestThrottled", "RequestTimeout", "Throttl", "5")
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 # S3 answers a HEAD request with a status and no words: 400 is what expired credentials get there.
-EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "400"}
-DENIED = {
-    "AccessDenied",
-    "AccessDeniedException",
-    "UnauthorizedOperation",
+WORDLESS = {"HeadBucket", "HeadObject"}
+# Whoever signed is nobody here, by the services' various names for it: waiting does not help, nor does a policy.
+UNKNOWN_CALLER = {
     "AuthFailure",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "InvalidToken",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "OptInRequired",
+    "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 POLICY = "docs/emr.md says what the orchestrator's policy must allow"
+CONNECTION = (
+    "the Airflow connection NIGHTSHIFT_EMR_CONNECTION (aws_default) names credentials and region; AWS_REGION and the "
+    "machine's role do without it"
+)
 NO_RETRIES = {"total_max_attempts": 1, "mode": "standard"}
 
 
@@ -141,18 +157,54 @@ def in_our_words(error: Exception, what: str) -> NightshiftError:
         error: An error of botocore.
         what: What was wanted.
     """
-    from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
+    from botocore.exceptions import ClientError, ParamValidationError
 
     if isinstance(error, ClientError):
         told = error.response.get("Error", {})
-        return of_code(str(told.get("Code", "")), str(told.get("Message", "")), what)
-    if isinstance(error, NoCredentialsError | NoRegionError | ProfileNotFound):
-        return SettingsError(
-            f"could not {what}: {error}",
-            hint="the Airflow connection NIGHTSHIFT_EMR_CONNECTION (aws_default) names credentials and region; "
-            "AWS_REGION and the machine's role do without it",
-        )
-    return JobError(f"could not {what}: AWS did not answer: {error}")
+        code = str(told.get("Code", ""))
+        if code == "400" and error.operation_name in WORDLESS:
+            code = "ExpiredToken"
+        return of_code(code, str(told.get("Message", "")), what)
+    if wrong := unknown_region(error):
+        return SettingsError(f"could not {what}: there is no region {wrong}: {error}", hint=CONNECTION)
+    if may_pass(error):
+        return JobError(f"could not {what}: AWS did not answer: {error}")
+    hint = None if isinstance(error, ParamValidationError) else CONNECTION
+    return SettingsError(f"could not {what}: {error}", hint=hint)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether an error that is not AWS's answer is of the network, or of whoever lends credentials."""
+    from botocore import exceptions
+
+    return isinstance(
+        error,
+        exceptions.ConnectionError
+        | exceptions.HTTPClientError
+        | exceptions.IncompleteReadError
+        | exceptions.ChecksumError
+        | exceptions.FlexibleChecksumError
+        | exceptions.CredentialRetrievalError
+        | exceptions.MetadataRetrievalError
+        | exceptions.WaiterError,
+    )
+
+
+def unknown_region(error: Exception) -> str | None:
+    """The region in the name of a server of AWS that nobody knows, if botocore knows of no such region."""
+    from boto3.session import Session
+    from botocore.exceptions import EndpointConnectionError
+
+    if not isinstance(error, EndpointConnectionError):
+        return None
+    host = urlsplit(error.kwargs["endpoint_url"]).hostname or ""
+    named = re.fullmatch(r"[a-z0-9.-]+\.([a-z]+-[a-z-]+-\d+)\.amazonaws\.com(\.cn)?", host)
+    if named is None:
+        return None
+    session = Session()
+    partitions = session.get_available_partitions()
+    known = {region for one in partitions for region in session.get_available_regions("ec2", partition_name=one)}
+    return None if named[1] in known else named[1]
 
 
 def of_code(code: str, message: str, what: str) -> NightshiftError:
@@ -162,6 +214,8 @@ def of_code(code: str, message: str, what: str) -> NightshiftError:
         return JobError(told, hint="the credentials ran out; a role that Airflow can renew by itself does not")
     if code in PASSING or code.startswith(PASSING_FAMILIES):
         return JobError(told)
+    if code in UNKNOWN_CALLER:
+        return Refused(code, told, hint=CONNECTION)
     if code in DENIED or code in ("403", "401"):
         return Refused(code, told, hint=POLICY)
     return Refused(code, told)

@@ -76,14 +76,14 @@ class PreflightOperator(EmrOperator):
         from nightshift.jobs import make_plan
         from nightshift.settings import Settings
         from nightshift_airflow.compute.emr.account import Account
-        from nightshift_airflow.compute.emr.preflight import check
+        from nightshift_airflow.compute.emr.preflight import PATIENCE, check
 
         with for_airflow():
             run, settings = context["dag_run"], Settings.from_environment()
             interval = interval_of(run, night=context["params"].get("night"), until=self.spec.source.until)
-            make_plan(self.spec, interval, settings, run_id=run.run_id, trigger=trigger_of(run))
+            plan = make_plan(self.spec, interval, settings, run_id=run.run_id, trigger=trigger_of(run))
             emr = EmrSettings.from_environment()
-            return check(self.spec, settings, emr, Account(emr.connection))
+            return check(plan, settings, emr, Account(emr.connection, patience=PATIENCE))
 
 
 class ClusterOperator(EmrOperator):

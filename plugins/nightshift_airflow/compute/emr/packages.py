@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from nightshift_airflow.compute.emr.steps import Code
 
 log = logging.getLogger(__name__)
 
-FOLDER = "/opt/nightshift"
+FOLDER = "/mnt/nightshift"  # on the volume that compute.emr.disk_gib is of, as EMR mounts it
 PYTHON_IN_PATH = re.compile(r"python(\d\.\d+)$")
 MISSING = ("404", "NoSuchKey", "NotFound")
 
@@ -32,7 +33,7 @@ class Dependencies:
         python: The Python that it is for, such as ``3.11``.
         platform: The processor that it is for.
         bootstrap: Name of the script that puts it on a node, beside it.
-        engines: Engines that are an extra and are in it; None where an older description does not say.
+        packages: What is in it: versions by name.
     """
 
     uri: str
@@ -41,7 +42,7 @@ class Dependencies:
     python: str
     platform: str
     bootstrap: str
-    engines: tuple[str, ...] | None = None
+    packages: Mapping[str, str]
 
     @property
     def folder(self) -> str:
@@ -66,9 +67,9 @@ def dependencies(account: Account, settings: EmrSettings) -> Dependencies | None
     try:
         told = json.loads(described)
         names = ("sha256", "lock", "python", "platform", "bootstrap")
-        engines = tuple(map(str, told["engines"])) if "engines" in told else None
-        found = Dependencies(uri=uri, engines=engines, **{name: str(told[name]) for name in names})
-    except (ValueError, KeyError, TypeError) as error:
+        packages = {str(name): str(version) for name, version in told["packages"].items()}
+        found = Dependencies(uri=uri, packages=packages, **{name: str(told[name]) for name in names})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SettingsError(f"{uri}.json does not describe a dependency archive: {error!r}.", hint=hint) from None
     if not re.fullmatch(r"[0-9a-f]{64}", found.sha256) or not re.fullmatch(r"[\w.-]+\.sh", found.bootstrap):
         raise SettingsError(f"{uri}.json names no sha256 of the archive, or no script to unpack it.", hint=hint)

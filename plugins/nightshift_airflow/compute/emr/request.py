@@ -11,8 +11,10 @@ from nightshift.spec.compute import Emr, units_of
 from nightshift_airflow.compute.emr.identity import Identity
 from nightshift_airflow.compute.emr.packages import Dependencies
 
-# On the nodes: where a job may leave what nobody needs any more when the cluster is gone.
-NODE_HOME = "/tmp/nightshift"  # noqa: S108 (the node belongs to this run alone)
+# On the nodes, and on the volume that compute.emr.disk_gib is of: EMR mounts it there, and what is elsewhere is on the
+# root volume, which is small. Gone with the cluster.
+SCRATCH = "/mnt/tmp"
+NODE_HOME = f"{SCRATCH}/nightshift"
 
 
 def cluster_request(
@@ -71,7 +73,7 @@ def _instances(emr: Emr, settings: EmrSettings) -> dict[str, Any]:
 def _fleets(emr: Emr) -> list[dict[str, Any]]:
     fleets = [
         _fleet("MASTER", emr.primary, emr, on_demand=1, weighted=False),
-        # Executors of a stage that cannot lose one, and what they keep on disk, are on nodes that stay.
+        # These nodes stay. YARN is not told so: it puts executors on them and on task nodes alike.
         _fleet("CORE", emr.core, emr, on_demand=emr.core_units),
     ]
     if emr.spot_units:
@@ -114,28 +116,34 @@ def _type(instance_type: str, emr: Emr, weight: int) -> dict[str, Any]:
 
 
 def _limits(emr: Emr) -> dict[str, Any]:
-    """More than the core nodes comes from spot, unless spot has none."""
+    """On demand there are the core nodes, and what the task nodes begin with where spot has none; more is spot.
+
+    Without task nodes there is only the core to grow, on demand.
+    """
     return {
         "UnitType": "InstanceFleetUnits",
         "MinimumCapacityUnits": emr.core_units,
         "MaximumCapacityUnits": emr.max_units,
-        "MaximumCoreCapacityUnits": emr.core_units,
-        "MaximumOnDemandCapacityUnits": emr.max_units if not emr.spot_units else emr.core_units,
+        "MaximumCoreCapacityUnits": emr.core_units if emr.spot_units else emr.max_units,
+        "MaximumOnDemandCapacityUnits": emr.core_units + emr.spot_units if emr.spot_units else emr.max_units,
     }
 
 
 def _bootstrap(settings: EmrSettings, needed: Dependencies | None) -> list[dict[str, Any]]:
     if needed is None:
         return []
-    script = {"Path": f"{settings.code}/{needed.bootstrap}", "Args": [needed.uri, needed.sha256, needed.folder]}
+    script = {
+        "Path": f"{settings.code}/{needed.bootstrap}",
+        "Args": [needed.uri, needed.sha256, needed.folder, SCRATCH],
+    }
     return [{"Name": "nightshift packages", "ScriptBootstrapAction": script}]
 
 
 def _configurations(
     settings: EmrSettings, needed: Dependencies | None, *, region: str, storage: str
 ) -> list[dict[str, Any]]:
-    """Variables of drivers; interpreter and packages of drivers and executors."""
-    packages = {"PYTHONPATH": needed.folder} if needed else {}
+    """Variables of drivers; interpreter, packages and scratch of drivers and executors."""
+    everywhere = {"TMPDIR": SCRATCH, **({"PYTHONPATH": needed.folder} if needed else {})}
     variables = {
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
@@ -143,12 +151,12 @@ def _configurations(
         "NIGHTSHIFT_STORAGE": storage,
         "PYSPARK_DRIVER_PYTHON": settings.node_python,
         "PYSPARK_PYTHON": settings.node_python,
-        **packages,
+        **everywhere,
     }
     defaults = {
         "spark.pyspark.driver.python": settings.node_python,
         "spark.pyspark.python": settings.node_python,
-        **{f"spark.executorEnv.{name}": value for name, value in packages.items()},
+        **{f"spark.executorEnv.{name}": value for name, value in everywhere.items()},
     }
     return [
         {
