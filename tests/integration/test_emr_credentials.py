@@ -75,6 +75,8 @@ def test_preflight(double: AwsDouble, renewed: str, operation: str) -> None:
 @pytest.mark.parametrize("operation", ["SetTerminationProtection", "TerminateJobFlows"])
 def test_ending_a_cluster(double: AwsDouble, renewed: str, operation: str) -> None:
     cluster = double.client("emr").run_job_flow(**requests.cluster())["JobFlowId"]
+    if operation == "SetTerminationProtection":  # nobody asks for that where a cluster is not protected
+        double.client("emr").set_termination_protection(JobFlowIds=[cluster], TerminationProtected=True)
     expire(double, operation)
     Clusters(Account("aws_default")).end(cluster)
     assert [one.id for one in double.alive() if one.state != "TERMINATING"] == []

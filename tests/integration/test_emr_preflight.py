@@ -361,7 +361,7 @@ def test_where_nobody_may_ask_about_rights_the_refusal_itself_says_it(double: Aw
     double.inject.refuse("RunJobFlow", "AccessDeniedException", calls=None)
     assert night.run() == "failed"
     assert double.journal.billable() == []
-    assert [task for task, _ in night.said] == ["cluster"], "and it is not tried again"
+    assert [task for task, _ in night.said] == ["cluster", "release"], "and it is not tried again"
     assert "orchestrator's policy" in night.said[0][1]
 
 
