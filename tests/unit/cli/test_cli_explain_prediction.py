@@ -19,6 +19,8 @@ from nightshift.errors import ModelError
 from nightshift.ledger import Champion, Ledger
 from nightshift.model.attributions import TOLERANCE
 
+pytestmark = pytest.mark.thorough
+
 ROW: dict[str, Any] = {"weight": 1.25, "distance": None, "lane": "sea"}
 
 

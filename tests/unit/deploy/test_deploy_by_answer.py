@@ -20,6 +20,8 @@ from nightshift.report.approval import Question
 from nightshift.report.nights import nights
 from nightshift.stage import StageResult
 
+pytestmark = pytest.mark.thorough
+
 PAULA = Approval(approved=True, by="paula", comment="Looked at the slices.")
 NO = Approval(approved=False, by="otto", comment="Too close to the holidays.")
 NOBODY = Approval(approved=False, by=None, comment="Nobody answered within 3d.")

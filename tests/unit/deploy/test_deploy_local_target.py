@@ -25,6 +25,8 @@ from nightshift.errors import DataError, InfraCheckFailed
 from nightshift.model.session import Scorer
 from nightshift.spec.deploy import LatencyBounds
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:

@@ -23,6 +23,8 @@ from nightshift.registry.aliases import Applied
 from nightshift.spec.deploy import Deploy
 from nightshift.stage import StageResult
 
+pytestmark = pytest.mark.thorough
+
 SECOND = FIRST + timedelta(days=1)
 CHECK = InfraCheck("fake", rows=50, max_diff=0.0, load_seconds=0.1, score_seconds=0.1, peak_mb=1.0, runtime="fake")
 

@@ -21,6 +21,8 @@ from nightshift.model.session import Scorer
 from nightshift.plan import canonical_json
 from nightshift.spec.gate_metrics import METRICS
 
+pytestmark = pytest.mark.thorough
+
 PLACES = TRANSFORMS.columns_of_features
 
 

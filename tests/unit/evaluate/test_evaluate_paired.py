@@ -25,6 +25,8 @@ from nightshift.evaluate.paired import (
 from nightshift.evaluate.tasks.binary import Binary
 from nightshift.spec.gates import Gates
 
+pytestmark = pytest.mark.thorough
+
 Array = np.ndarray[Any, Any]
 # Few values, so that ties are common.
 GRID = st.integers(0, 8).map(lambda number: number / 8)

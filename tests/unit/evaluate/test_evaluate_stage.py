@@ -18,6 +18,8 @@ from nightshift.ledger.entries import BY_HAND
 from nightshift.model.session import Scorer
 from nightshift.stage import StageResult
 
+pytestmark = pytest.mark.thorough
+
 SECOND = FIRST + timedelta(days=1)
 
 

@@ -17,6 +17,8 @@ from nightshift.errors import DataError, ModelError
 from nightshift.model.scores import from_column
 from nightshift.model.session import Scorer
 
+pytestmark = pytest.mark.thorough
+
 SECOND = FIRST + timedelta(days=1)
 TASKS = ("regression", "multiclass")
 METRIC = {"regression": "rmse", "multiclass": "accuracy"}

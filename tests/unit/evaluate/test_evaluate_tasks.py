@@ -21,6 +21,8 @@ from nightshift.spec.gate_metrics import METRICS, allowed_for
 from nightshift.spec.gates import Gates
 from nightshift.spec.models import Features, Label
 
+pytestmark = pytest.mark.thorough
+
 Array = np.ndarray[Any, Any]
 UNTIMED = settings(deadline=None)
 CLASSES = ("red", "green", "blue")

@@ -18,6 +18,8 @@ from nightshift.errors import SettingsError
 from nightshift.jobs import archive
 from nightshift.plan import package_version
 
+pytestmark = pytest.mark.thorough
+
 PACKAGE = Path(nightshift.__file__).parent
 
 INSIDE = """\

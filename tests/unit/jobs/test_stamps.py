@@ -26,6 +26,8 @@ from nightshift.plan import Interval, package_version
 from nightshift.settings import Settings
 from nightshift.spec.models import ModelSpec
 
+pytestmark = pytest.mark.thorough
+
 PACKAGE = Path(nightshift.__file__).parent
 HERE = {"python": stamps.python_minor(), "platform": stamps.platform_name()}
 

@@ -18,6 +18,8 @@ from nightshift.ledger.entries import Kind
 from nightshift.ledger.retention import retain
 from nightshift.storage import Ref, Store
 
+pytestmark = pytest.mark.thorough
+
 LONG_AGO = {"keep_days": 0, "keep_versions": 1, "garbage_hours": 0.0}
 
 

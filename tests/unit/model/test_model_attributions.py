@@ -27,6 +27,8 @@ from nightshift.model.session import Scorer
 from nightshift.spec.values import Task
 from nightshift.transforms import OnnxGraph
 
+pytestmark = pytest.mark.thorough
+
 PLACES = TRANSFORMS.columns_of_features
 INSTEAD = (11.3, 4.4, 0.1, 0.2, 0.3)
 FLOAT = (

@@ -32,6 +32,8 @@ from nightshift.model.parity import compare
 from nightshift.model.session import Scorer
 from nightshift.spec.values import Task
 
+pytestmark = pytest.mark.thorough
+
 Array = np.ndarray[Any, Any]
 TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
 OBJECTIVES = {"binary": "binary:logistic", "multiclass": "multi:softprob", "regression": "reg:squarederror"}

@@ -25,6 +25,8 @@ from nightshift.transforms import Transforms
 from nightshift.transforms.columns import CategoricalColumn, NumericColumn
 from nightshift.transforms.numeric import Clip
 
+pytestmark = pytest.mark.thorough
+
 LEVELS = ("AA", "B6", "UA")
 CLASSES = ("EWR", "JFK", "LGA")
 TRANSFORMS = Transforms(

@@ -24,6 +24,8 @@ from nightshift.model.scores import from_column, to_column
 from nightshift.model.session import CLASSES, TASK, Scorer
 from nightshift.spec.values import Task
 
+pytestmark = pytest.mark.thorough
+
 PORTS = ("EWR", "JFK", "LGA", "it's")
 OBJECTIVES = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror")
 

@@ -21,6 +21,8 @@ from nightshift.model.parity import compare
 from nightshift.model.session import Scorer
 from nightshift.spec.values import Task
 
+pytestmark = pytest.mark.thorough
+
 CLASSES = ("EWR", "JFK", "LGA")
 TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
 WIDTH = 5  # of TRANSFORMS

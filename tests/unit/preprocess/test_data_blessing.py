@@ -27,6 +27,8 @@ from nightshift.preprocess.history import STATS, History, NightStats, earlier_ni
 from nightshift.preprocess.prepared import LABEL
 from nightshift.storage import Manifest, Store
 
+pytestmark = pytest.mark.thorough
+
 NIGHT = date(2013, 7, 15)
 FEATURES = {"numeric": ["dep_delay", "temp"], "categorical": ["carrier"], "known_strong": ["dep_delay"]}
 Windows = tuple[pa.Table, pa.Table]

@@ -18,6 +18,8 @@ from nightshift.preprocess.shift import Strength, check_strength, check_unseen
 from nightshift.spec.data_checks import DataChecks
 from nightshift.spec.models import Label
 
+pytestmark = pytest.mark.thorough
+
 LATE = Label(column="late", positive="== yes")
 ROWS = 4 * FEWEST
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from nightshift.preprocess.probe import MOST_ROWS, boundaries, probe_rows
 
+pytestmark = pytest.mark.thorough
+
 
 def transforms_json(numeric: dict[str, list[dict[str, Any]]]) -> bytes:
     columns = [{"name": name, "kind": "numeric", "steps": steps} for name, steps in numeric.items()]

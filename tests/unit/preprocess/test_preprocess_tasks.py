@@ -18,6 +18,8 @@ from nightshift.preprocess.shift import Strength, check_strength
 from nightshift.spec.data_checks import DataChecks
 from nightshift.spec.models import Label
 
+pytestmark = pytest.mark.thorough
+
 ROWS = 8 * FEWEST
 PORT = Label(column="port", task="multiclass", classes=("EWR", "JFK", "LGA"))
 MINUTES = Label(column="minutes", task="regression")

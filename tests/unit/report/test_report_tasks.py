@@ -23,6 +23,8 @@ from nightshift.report.nights import metrics_of, nights
 from nightshift.report.page import html
 from nightshift.stage import StageResult
 
+pytestmark = pytest.mark.thorough
+
 UNTIMED = settings(deadline=None)
 SECOND = FIRST + timedelta(days=1)
 Evaluated = tuple[Night, StageResult]

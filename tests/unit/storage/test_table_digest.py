@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from nightshift.storage.digest import TableDigest, schema_of, table_digest
 
+pytestmark = pytest.mark.thorough
+
 MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))
 FLOAT32 = st.floats(width=32)
 CELLS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {

@@ -26,6 +26,8 @@ from nightshift.stage import StageResult
 from nightshift.train.engines.own import OwnEngine
 from nightshift.train.own_code import code_of
 
+pytestmark = pytest.mark.thorough
+
 PARAMS = {"n_estimators": 15, "max_depth": 6}
 # What a class needs besides its own lines: a model of the last feature, which has no missing values.
 SMALL = """

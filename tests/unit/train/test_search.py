@@ -23,6 +23,8 @@ from nightshift.storage import Store
 from nightshift.train.engines import xgboost as native
 from nightshift.train.search import trials
 
+pytestmark = pytest.mark.thorough
+
 PARAMS = {"max_depth": [1, 4], "learning_rate": {"low": 0.05, "high": 0.5, "log": True}}
 SEARCH: dict[str, Any] = {"trials": 6, "folds": 2, "params": PARAMS}
 

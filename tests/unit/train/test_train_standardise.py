@@ -17,6 +17,8 @@ from nightshift.train.engines.torch_spark import share_of
 from nightshift.train.ranks import Alone
 from nightshift.train.standardise import standard_of, standardised
 
+pytestmark = pytest.mark.thorough
+
 FLOATS = st.one_of(
     st.floats(width=32, allow_nan=True, allow_infinity=True), st.sampled_from([0.0, 1.0, 2.0, float("nan")])
 )
