@@ -44,7 +44,7 @@ demo: setup  ## Retrain the flight-delay model for three nights, from raw data t
 test: setup  ## All tests but the long ones (under 10 minutes)
 	@$(BIN)/pytest -n 2 --dist loadfile -m "not long and not stack and not torch"
 
-test-unit: $(INSTALLED)  ## The fast tests: no Java, no servers, no models (under 30 seconds)
+test-unit: $(INSTALLED)  ## The fast tests: no Java, no servers, no models (under a minute)
 	@$(BIN)/pytest -n auto -m "not thorough" tests/unit
 
 test-all: torch check  ## Everything: PyTorch installed, linters, all tests, the demo from a fresh clone (under 40 minutes)

@@ -1,6 +1,6 @@
 """The engine torch on two workers against one: what a start costs, and what an epoch then takes.
 
-    python tests/bench/bench_torch.py [--rows 200000] [--epochs 2 12] [--width 256] [--batch 4096] [--rounds 3] [--write]
+    python tests/bench/bench_torch.py [--rows 200000] [--epochs 2 62] [--width 256] [--batch 4096] [--rounds 3] [--write]
 
 Stage train runs with few and with more epochs, each time in a new process, as in a night. The difference is what the
 epochs take; what is left is the start: torch, Spark's session, the ranks. One worker takes as many threads as
@@ -50,7 +50,7 @@ def in_a_new_process(workers: int, epochs: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--epochs", type=int, nargs=2, default=[2, 12])
+    parser.add_argument("--epochs", type=int, nargs=2, default=[2, 62])
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=3)
